@@ -1,0 +1,295 @@
+"""What a model says about n texts: three forms and a committee, one face.
+
+All forms answer the same questions row by row: how torn (``margin``), how spread
+(``entropy``), how sure (``confidence``), how surprised by a given truth (``surprise``), and
+what they would answer (``hard``). They convert to plain arrays and back, so that they can be
+stored without pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from labelwise.core.errors import ContractError
+
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
+
+TINY = 1e-12
+
+
+@runtime_checkable
+class Beliefs(Protocol):
+    """The face every form shares; all results have one entry per text unless said otherwise."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Array) -> Self:
+        """The beliefs about some rows, in the order given."""
+        ...
+
+    def margin(self) -> Floats:
+        """(n,) in [0, 1]; 0 = torn between two answers."""
+        ...
+
+    def entropy(self) -> Floats:
+        """(n,) in [0, 1]; 1 = knows nothing."""
+        ...
+
+    def confidence(self) -> Floats:
+        """(n,) in [0, 1]; probability of the preferred answer (mean over decisions)."""
+        ...
+
+    def surprise(self, truth: Array) -> Floats:
+        """(n,) in nats; -log probability of the truth (mean over decisions)."""
+        ...
+
+    def hard(self) -> Array:
+        """The preferred answers in the form of ``Task.targets`` (tokens, c-coded, for spans)."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Plain arrays from which ``from_arrays`` makes an equal value."""
+        ...
+
+
+def _checked(probs: Array, kind: str) -> Array:
+    if probs.ndim != 2:
+        raise ContractError(f"{kind} needs probabilities of shape (n, c), not {probs.shape}")
+    if probs.size and not (np.isfinite(probs).all() and probs.min() >= 0 and probs.max() <= 1 + 1e-3):
+        raise ContractError(f"{kind} needs finite probabilities in [0, 1]")
+    return probs
+
+
+def _margin(probs: Array) -> Floats:
+    if probs.shape[1] < 2:
+        return np.ones(len(probs))
+    top = np.partition(probs, -2, axis=1)[:, -2:].astype(np.float64)
+    return np.clip(top[:, 1] - top[:, 0], 0.0, 1.0)
+
+
+def _entropy(probs: Array) -> Floats:
+    p = probs.astype(np.float64)
+    spread = -np.sum(p * np.log(np.maximum(p, TINY)), axis=1)
+    return np.clip(spread / np.log(max(probs.shape[1], 2)), 0.0, 1.0)
+
+
+def _binary_entropy(probs: Array) -> Floats:
+    p = probs.astype(np.float64)
+    h = -p * np.log(np.maximum(p, TINY)) - (1 - p) * np.log(np.maximum(1 - p, TINY))
+    return np.clip(h / np.log(2.0), 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Categorical:
+    """One answer per text: ``probs`` (n, c), rows sum to 1."""
+
+    probs: Array
+
+    def __post_init__(self) -> None:
+        _checked(self.probs, "Categorical")
+        if self.probs.size and not np.allclose(self.probs.sum(axis=1, dtype=np.float64), 1.0, atol=5e-3):
+            raise ContractError("Categorical needs rows that sum to 1")
+
+    def __len__(self) -> int:
+        return len(self.probs)
+
+    def take(self, rows: Array) -> Categorical:
+        return Categorical(self.probs[rows])
+
+    def margin(self) -> Floats:
+        return _margin(self.probs)
+
+    def entropy(self) -> Floats:
+        return _entropy(self.probs)
+
+    def confidence(self) -> Floats:
+        return np.minimum(self.probs.max(axis=1).astype(np.float64), 1.0)
+
+    def surprise(self, truth: Array) -> Floats:
+        chosen = self.probs[np.arange(len(self.probs)), truth].astype(np.float64)
+        return np.asarray(-np.log(np.clip(chosen, TINY, 1.0)))
+
+    def hard(self) -> Array:
+        return self.probs.argmax(axis=1)
+
+    def arrays(self) -> dict[str, Array]:
+        return {"categorical": self.probs}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Multilabel:
+    """Any number of answers per text: ``probs`` (n, c), each label's own probability.
+
+    Margin is that of the most torn label; entropy, confidence and surprise are means over labels.
+    """
+
+    probs: Array
+
+    def __post_init__(self) -> None:
+        _checked(self.probs, "Multilabel")
+
+    def __len__(self) -> int:
+        return len(self.probs)
+
+    def take(self, rows: Array) -> Multilabel:
+        return Multilabel(self.probs[rows])
+
+    def margin(self) -> Floats:
+        return np.clip(np.abs(2.0 * self.probs.astype(np.float64) - 1.0).min(axis=1), 0.0, 1.0)
+
+    def entropy(self) -> Floats:
+        return np.asarray(_binary_entropy(self.probs).mean(axis=1))
+
+    def confidence(self) -> Floats:
+        p = self.probs.astype(np.float64)
+        return np.asarray(np.minimum(np.maximum(p, 1 - p), 1.0).mean(axis=1))
+
+    def surprise(self, truth: Array) -> Floats:
+        p = np.clip(self.probs.astype(np.float64), TINY, 1 - TINY)
+        return np.asarray(-np.where(truth, np.log(p), np.log1p(-p)).mean(axis=1))
+
+    def hard(self) -> Array:
+        return self.probs > 0.5
+
+    def arrays(self) -> dict[str, Array]:
+        return {"multilabel": self.probs}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tagged:
+    """A tag for every token: ``probs`` (t, c) over all tokens, text i owns rows offsets[i]:offsets[i+1].
+
+    Margin is that of the most torn token, confidence that of the least sure one; entropy and
+    surprise are means over tokens. A text without tokens is certain.
+    """
+
+    probs: Array
+    offsets: Array
+
+    def __post_init__(self) -> None:
+        _checked(self.probs, "Tagged")
+        o = self.offsets
+        if o.ndim != 1 or len(o) < 1 or o[0] != 0 or o[-1] != len(self.probs) or (np.diff(o) < 0).any():
+            raise ContractError("Tagged needs offsets (n+1,) that rise from 0 to the number of tokens")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: Array) -> Tagged:
+        rows = np.arange(len(self))[rows]
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Tagged(self.probs[np.repeat(self.offsets[:-1][rows], lengths) + within], offsets)
+
+    def _fold(self, values: Floats, how: np.ufunc, empty: float) -> Floats:
+        out = np.full(len(self), empty)
+        lengths = np.diff(self.offsets)
+        if lengths.any():
+            out[lengths > 0] = how.reduceat(values, self.offsets[:-1][lengths > 0])
+        return out
+
+    def margin(self) -> Floats:
+        return self._fold(_margin(self.probs), np.minimum, 1.0)
+
+    def entropy(self) -> Floats:
+        return self._fold(_entropy(self.probs), np.add, 0.0) / np.maximum(np.diff(self.offsets), 1)
+
+    def confidence(self) -> Floats:
+        best = np.minimum(self.probs.max(axis=1).astype(np.float64), 1.0)
+        return self._fold(best, np.minimum, 1.0)
+
+    def surprise(self, truth: Array) -> Floats:
+        per_token = Categorical(self.probs).surprise(truth)
+        return self._fold(per_token, np.add, 0.0) / np.maximum(np.diff(self.offsets), 1)
+
+    def hard(self) -> Array:
+        return self.probs.argmax(axis=1)
+
+    def arrays(self) -> dict[str, Array]:
+        return {"tagged": self.probs, "offsets": self.offsets}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Committee:
+    """Several opinions of one form about the same texts; answers with their mean, keeps the members."""
+
+    members: tuple[Categorical | Multilabel | Tagged, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", tuple(self.members))
+        shapes = {(type(member), member.probs.shape) for member in self.members}
+        if len(shapes) != 1:
+            raise ContractError("Committee needs at least one member, all of one form and shape")
+
+    def mean(self) -> Categorical | Multilabel | Tagged:
+        first = self.members[0]
+        probs = np.mean([member.probs for member in self.members], axis=0, dtype=np.float64)
+        return Tagged(probs, first.offsets) if isinstance(first, Tagged) else type(first)(probs)
+
+    def __len__(self) -> int:
+        return len(self.members[0])
+
+    def take(self, rows: Array) -> Committee:
+        return Committee(tuple(member.take(rows) for member in self.members))
+
+    def margin(self) -> Floats:
+        return self.mean().margin()
+
+    def entropy(self) -> Floats:
+        return self.mean().entropy()
+
+    def confidence(self) -> Floats:
+        return self.mean().confidence()
+
+    def surprise(self, truth: Array) -> Floats:
+        return self.mean().surprise(truth)
+
+    def hard(self) -> Array:
+        return self.mean().hard()
+
+    def arrays(self) -> dict[str, Array]:
+        parts = [member.arrays() for member in self.members]
+        return {f"{i}/{name}": array for i, part in enumerate(parts) for name, array in part.items()}
+
+
+def from_arrays(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged | Committee:
+    """The beliefs that ``arrays()`` described. Raises ContractError for anything else."""
+    if "categorical" in arrays:
+        return Categorical(arrays["categorical"])
+    if "multilabel" in arrays:
+        return Multilabel(arrays["multilabel"])
+    if "tagged" in arrays:
+        return Tagged(arrays["tagged"], arrays["offsets"])
+    numbers = sorted({int(name.split("/")[0]) for name in arrays if name.split("/")[0].isdigit()})
+    if not numbers:
+        raise ContractError(f"arrays {sorted(arrays)} are no beliefs")
+    members = [from_arrays(_strip(arrays, f"{i}/")) for i in numbers]
+    return Committee(tuple(member for member in members if not isinstance(member, Committee)))
+
+
+def _strip(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def stack(parts: Sequence[Beliefs]) -> Beliefs:
+    """Beliefs of several shards as one. Raises ContractError when the forms differ."""
+    if len({type(part) for part in parts}) != 1:
+        raise ContractError("only beliefs of one form can be stacked")
+    first = parts[0]
+    if isinstance(first, Committee):
+        seats = zip(*[part.members for part in parts if isinstance(part, Committee)], strict=True)
+        return Committee(tuple(stack(seat) for seat in seats))  # type: ignore[arg-type]
+    arrays = [part.arrays() for part in parts]
+    joined = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0] if name != "offsets"}
+    if isinstance(first, Tagged):
+        lengths = np.concatenate([np.diff(a["offsets"]) for a in arrays])
+        joined["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return from_arrays(joined)

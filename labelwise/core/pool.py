@@ -1,0 +1,163 @@
+"""The pool of texts as a strategy sees it, and the choice a strategy returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from labelwise.core.beliefs import Beliefs
+from labelwise.core.errors import ContractError, MissingInput
+
+Array = npt.NDArray[Any]
+
+PROVIDERS = {
+    "vectors": "run `labelwise advance` so that the encoder has represented every text",
+    "beliefs": "label some texts so that a model can be trained; or choose a strategy that needs no model",
+    "clusters": "cluster the pool's vectors and pass them as `clusters`",
+    "groups": "run `labelwise advance` so that near-duplicates have been grouped",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """n texts, one entry each in every array; what nobody has computed is None.
+
+    ids        (n,) uint64, the texts' 64-bit keys: noise and ties follow them, not the row
+    open       (n,) bool, may be asked about now
+    labelled   (n,) bool, has a usable answer
+    costs      (n,) seconds, > 0
+    beliefs    what the current model says, or None before there is a model
+    calibrated whether those beliefs are calibrated probabilities
+    vectors    (n, d) unit norm, float16 or float32, may be memory-mapped
+    clusters   (n,) int, cluster of each text
+    groups     (n,) int, near-duplicate group of each text; -1 = alone
+    signals    named (n,) arrays (rarity, novelty, domain, ...)
+    rest       weight of open texts that were not nominated, by strategy-defined unit (second phase)
+    """
+
+    ids: Array
+    open: Array
+    labelled: Array
+    costs: Array
+    beliefs: Beliefs | None = None
+    calibrated: bool = False
+    vectors: Array | None = None
+    clusters: Array | None = None
+    groups: Array | None = None
+    signals: Mapping[str, Array] = field(default_factory=dict)
+    rest: float = 0.0
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        named = {"open": self.open, "labelled": self.labelled, "costs": self.costs, "beliefs": self.beliefs}
+        named |= {"vectors": self.vectors, "clusters": self.clusters, "groups": self.groups, **self.signals}
+        for name, value in named.items():
+            if value is not None and len(value) != n:
+                raise ContractError(f"pool.{name} has {len(value)} entries for {n} texts")
+
+    @classmethod
+    def of(cls, n: int | None = None, *, ids: Array | None = None, **parts: Any) -> Self:
+        """A pool from whatever is at hand; all texts open, none labelled, one second each unless given."""
+        size = next((len(p) for p in (ids, *parts.values()) if p is not None and hasattr(p, "__len__")), n)
+        if size is None:
+            raise ContractError("Pool.of needs n or at least one array")
+        labelled = parts.pop("labelled", None)
+        labelled = np.zeros(size, dtype=bool) if labelled is None else np.asarray(labelled)
+        opened = parts.pop("open", None)
+        return cls(
+            ids=np.arange(size, dtype=np.uint64) if ids is None else ids,
+            open=~labelled if opened is None else np.asarray(opened),
+            labelled=labelled,
+            costs=parts.pop("costs", np.ones(size)),
+            **parts,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def need(self, name: str) -> Any:
+        """A part or signal of the pool, or MissingInput naming what provides it."""
+        value = getattr(self, name) if name in PROVIDERS else self.signals.get(name)
+        if value is None:
+            how = PROVIDERS.get(name, f"provide the signal {name!r} (present: {', '.join(self.signals) or 'none'})")
+            raise MissingInput(f"the pool has no {name}: {how}.")
+        return value
+
+    def candidates(self) -> npt.NDArray[np.intp]:
+        """Rows that are open, ascending."""
+        return np.flatnonzero(self.open)
+
+    def without(self, rows: Array) -> Pool:
+        """The same pool with these rows closed."""
+        still = self.open.copy()
+        still[rows] = False
+        return self.replace(open=still)
+
+    def replace(self, **parts: Any) -> Pool:
+        """A copy with some parts exchanged."""
+        return Pool(**{name: parts.get(name, getattr(self, name)) for name in self.__dataclass_fields__})
+
+    def take(self, rows: Array) -> Pool:
+        """The pool of these rows only, in this order."""
+
+        def pick(value: Any) -> Any:
+            return None if value is None else value[rows]
+
+        return Pool(
+            ids=self.ids[rows], open=self.open[rows], labelled=self.labelled[rows], costs=self.costs[rows],
+            beliefs=None if self.beliefs is None else self.beliefs.take(rows), calibrated=self.calibrated,
+            vectors=pick(self.vectors), clusters=pick(self.clusters), groups=pick(self.groups),
+            signals={name: value[rows] for name, value in self.signals.items()}, rest=self.rest,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nomination:
+    """What one shard sends up: rows of the shard's pool, and the weight of open rows left behind."""
+
+    rows: Array
+    rest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The chosen rows, best first; every array has k entries.
+
+    rows        positions in the pool, each at most once
+    scores      what the strategy thought each was worth (higher = more wanted)
+    propensity  probability in (0, 1] with which each pick was drawn given the picks before it;
+                1 = the strategy had no choice
+    reason      one short sentence each
+    fallback    why something else than the asked strategy chose (empty = it did choose)
+    """
+
+    rows: Array
+    scores: Array
+    propensity: Array
+    reason: tuple[str, ...]
+    fallback: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.rows), len(self.scores), len(self.propensity), len(self.reason)}
+        if len(lengths) != 1:
+            raise ContractError("a Selection's rows, scores, propensity and reason must have one length")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def join(cls, parts: list[Selection]) -> Selection:
+        """Several selections one after the other."""
+        if not parts:
+            return cls(np.zeros(0, np.intp), np.zeros(0), np.zeros(0), ())
+        return cls(
+            np.concatenate([part.rows for part in parts]).astype(np.intp),
+            np.concatenate([part.scores for part in parts]).astype(np.float64),
+            np.concatenate([part.propensity for part in parts]).astype(np.float64),
+            tuple(reason for part in parts for reason in part.reason),
+            "; ".join(dict.fromkeys(part.fallback for part in parts if part.fallback)),
+        )

@@ -1,0 +1,241 @@
+"""The seams: what a component promises. Each protocol has a contract suite in ``core.checks``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from labelwise.core.beliefs import Beliefs
+from labelwise.core.errors import ContractError
+from labelwise.core.pool import Nomination, Pool, Selection
+from labelwise.core.task import Answer, Task
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What a fitted component learned: arrays and plain facts, storable without pickle."""
+
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Labelled texts to learn from.
+
+    targets (n,) int64 or (n, c) bool as ``Task.targets`` makes them; weights (n,) > 0;
+    vectors (n, d) or None; texts n strings or None; groups (n,) int, examples of one group
+    (near-duplicates) must not be split between training and held-out folds.
+    """
+
+    task: Task
+    targets: Array
+    weights: Array
+    vectors: Array | None = None
+    texts: Sequence[str] | None = None
+    groups: Array | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "vectors", "texts", "groups"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.targets):
+                raise ContractError(f"examples.{name} has {len(value)} entries for {len(self.targets)} targets")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Values texts one by one, so that it can be run shard by shard. Higher = more wanted, in [0, 1]."""
+
+    def score(self, pool: Pool, rows: Array) -> Array:
+        """(m,) finite scores of the given rows; a row's score depends on that row alone."""
+        ...
+
+    def reason(self, score: float) -> str:
+        """Why a text with this score was wanted, in a few words."""
+        ...
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Chooses whom to ask. Never calls a model: what the model said is in the pool."""
+
+    def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
+        """The rows one shard sends up. All shards and the final choice receive equal generators."""
+        ...
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Exactly min(budget, open texts) distinct open rows, best first."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Texts to unit vectors. ``fit`` learns what it needs of a pool (a mean, a basis), once."""
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> Encoder:
+        """A new, fitted encoder; never mutates."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Array:
+        """(n, d) float32, unit norm (all zeros for a text without content); row i depends on text i alone."""
+        ...
+
+    def state(self) -> State: ...
+
+    def restore(self, state: State) -> Encoder:
+        """The fitted encoder that ``state`` describes."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A fitted model: a value, never changed."""
+
+    def believe(self, inputs: Any) -> Beliefs:
+        """Beliefs about vectors (n, d) or about texts, as its trainer's ``reads`` says."""
+        ...
+
+    @property
+    def held_out(self) -> Beliefs | None:
+        """Out-of-fold beliefs about its own training examples, in their order; None if there are none."""
+        ...
+
+    def state(self) -> State: ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Labels to a model. ``reads`` is "vectors" or "texts"."""
+
+    @property
+    def reads(self) -> str: ...
+
+    def fit(self, examples: Examples, start_from: Model | None, rng: np.random.Generator) -> Model:
+        """A new model; the start only makes it faster, never different beyond tolerance."""
+        ...
+
+    def restore(self, state: State) -> Model: ...
+
+
+@runtime_checkable
+class Calibration(Protocol):
+    """A fitted correction of probabilities."""
+
+    def apply(self, beliefs: Beliefs) -> Beliefs: ...
+
+    def state(self) -> State: ...
+
+
+@runtime_checkable
+class Calibrator(Protocol):
+    """Held-out beliefs and the truth to a correction that never worsens log-loss on them."""
+
+    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration: ...
+
+    def restore(self, state: State) -> Calibration: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One annotator's current answer about one text."""
+
+    text: str
+    annotator: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What the votes about one text amount to: an answer, how sure (0..1], and how many votes."""
+
+    answer: Answer
+    confidence: float
+    votes: int
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """Votes to one consensus per text that has votes; order of votes does not matter."""
+
+    def decide(self, task: Task, votes: Sequence[Vote]) -> Mapping[str, Consensus]: ...
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """Answers in the annotator's chair when a project is rehearsed."""
+
+    @property
+    def annotators(self) -> Sequence[str]: ...
+
+    def answer(
+        self, task: Task, annotator: str, truth: Answer, length: int, rng: np.random.Generator
+    ) -> tuple[Answer, float]:
+        """An answer and the seconds it took (> 0) for a text of ``length`` characters."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact. ``key`` names the act, so the same act recorded twice is one fact.
+
+    ``seq`` (position in the log, from 1) and ``at`` (seconds since the epoch) are given by the log.
+    """
+
+    kind: str
+    key: str
+    actor: str
+    data: Mapping[str, Any]
+    at: float = 0.0
+    seq: int = 0
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """Append-only memory. Implementations: SQLite (``store``); any other keeps the same two methods."""
+
+    def append(self, *events: Event) -> list[Event]:
+        """Record all or none, durably, and return what the log now holds under these keys, in order.
+
+        An event whose key is already recorded is ignored and the recorded fact returned.
+        """
+        ...
+
+    def read(self, after: int = 0, kinds: Sequence[str] = ()) -> Sequence[Event]:
+        """Events with seq > after (of these kinds, or all), by rising seq, none ever skipped later."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The name of an artefact: what it is and the hash of all that decided its content."""
+
+    name: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.digest}"
+
+
+@runtime_checkable
+class Artefacts(Protocol):
+    """Derived values by the hash of their inputs: arrays that may be memory-mapped, and plain facts."""
+
+    def once(self, name: str, inputs: Mapping[str, Any], make: Callable[[], State]) -> Ref:
+        """The artefact of these inputs, made only if it is not there in good order."""
+        ...
+
+    def get(self, ref: Ref) -> State:
+        """The artefact's content; DamagedRecord if it is missing or changed."""
+        ...

@@ -1,0 +1,115 @@
+"""What is asked of an annotator, and what counts as an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from labelwise.core.errors import InputError, unknown
+
+Kind = Literal["single", "multi", "spans"]
+KINDS: tuple[Kind, ...] = ("single", "multi", "spans")
+
+
+class Span(NamedTuple):
+    """A labelled stretch of a text: half-open ``[start, end)`` in Unicode code points."""
+
+    start: int
+    end: int
+    label: str
+
+
+Answer = str | tuple[str, ...] | tuple[Span, ...]
+"""One label (single), a sorted set of labels (multi), or sorted spans (spans)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The question put to annotators: its kind, its labels and what each label means.
+
+    Raises InputError if fewer than two labels (one for multi and spans), an empty label, a
+    repeated label, or guidelines for a label that does not exist are given.
+    """
+
+    kind: Kind
+    labels: tuple[str, ...]
+    guidelines: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("kind of task", self.kind, KINDS, "task.kind")
+        object.__setattr__(self, "labels", tuple(self.labels))
+        least = 2 if self.kind == "single" else 1
+        if len(self.labels) < least:
+            raise InputError(
+                f"task.labels: {list(self.labels)!r} has {len(self.labels)} label(s); "
+                f"a {self.kind!r} task needs at least {least}. Add the labels annotators can choose."
+            )
+        for label in self.labels:
+            if not isinstance(label, str) or not label.strip() or "\x00" in label:
+                raise InputError(f"task.labels: {label!r} is not a label; use a non-empty string.")
+        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if repeated:
+            raise InputError(f"task.labels: {repeated[0]!r} occurs twice; name every label once.")
+        for label in self.guidelines:
+            if label not in self.labels:
+                raise unknown("label", label, self.labels, "task.guidelines")
+
+    def parse(self, value: Any, *, length: int | None = None, place: str = "answer") -> Answer:
+        """Turn plain data (as JSON gives it) into an Answer, or raise InputError.
+
+        ``length`` is the text's length in code points; with it, spans are checked to lie
+        inside the text. single: ``"billing"``; multi: ``["joy", "love"]`` (may be empty);
+        spans: ``[[0, 5, "PER"], ...]`` or objects with start, end and label (may be empty).
+        """
+        if self.kind == "single":
+            if not isinstance(value, str):
+                raise InputError(f"{place}: {value!r} is not a label; give one of the task's labels.")
+            return self._known(value, place)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(f"{place}: {value!r} is not a list; a {self.kind!r} answer is a list.")
+        if self.kind == "multi":
+            return tuple(sorted({self._known(label, place) for label in value}))
+        return tuple(sorted({self._span(item, length, place) for item in value}))
+
+    def plain(self, answer: Answer) -> Any:
+        """The answer as JSON data; ``parse`` reads it back unchanged."""
+        return answer if isinstance(answer, str) else [list(a) if isinstance(a, Span) else a for a in answer]
+
+    def targets(self, answers: Sequence[Answer]) -> npt.NDArray[Any]:
+        """Answers as numbers: (n,) int64 positions in ``labels``, or (n, c) bool for multi.
+
+        Spans have no targets without a tokeniser; raises InputError for them.
+        """
+        position = {label: i for i, label in enumerate(self.labels)}
+        if self.kind == "single":
+            return np.array([position[str(answer)] for answer in answers], dtype=np.int64)
+        if self.kind == "multi":
+            table = np.zeros((len(answers), len(self.labels)), dtype=bool)
+            for row, answer in enumerate(answers):
+                table[row, [position[str(label)] for label in answer]] = True
+            return table
+        raise InputError("spans become targets only together with a tokeniser's offsets")
+
+    def _known(self, label: Any, place: str) -> str:
+        if label not in self.labels:
+            raise unknown("label", label, self.labels, place)
+        return str(label)
+
+    def _span(self, item: Any, length: int | None, place: str) -> Span:
+        try:
+            if isinstance(item, Mapping):
+                start, end, label = item["start"], item["end"], item["label"]
+            else:
+                start, end, label = item
+        except (TypeError, ValueError, KeyError):
+            raise InputError(f"{place}: {item!r} is not a span; write [start, end, label].") from None
+        whole = isinstance(start, int) and isinstance(end, int) and not isinstance(start, bool)
+        if not whole or not 0 <= start < end or (length is not None and end > length):
+            limit = "" if length is None else f" <= {length}"
+            raise InputError(f"{place}: span {item!r} is not within the text; need 0 <= start < end{limit}.")
+        return Span(start, end, self._known(label, place))

@@ -1,0 +1,1 @@
+"""The corridor: config, components, ledger, workspace, steps."""

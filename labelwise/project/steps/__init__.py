@@ -1,0 +1,1 @@
+"""One small module per step: read the ledger, call one pure function, append."""

@@ -1,0 +1,1 @@
+"""Texts -> vectors and near-duplicates."""

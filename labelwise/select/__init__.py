@@ -1,0 +1,1 @@
+"""A Pool -> whom to ask next."""

@@ -1,0 +1,1 @@
+"""Pages: the report, and later the annotation server."""
