@@ -71,19 +71,19 @@ def _margin(probs: Array) -> Floats:
     if probs.shape[1] < 2:
         return np.ones(len(probs))
     top = np.partition(probs, -2, axis=1)[:, -2:].astype(np.float64)
-    return np.clip(top[:, 1] - top[:, 0], 0.0, 1.0)
+    return np.asarray(np.clip(top[:, 1] - top[:, 0], 0.0, 1.0))
 
 
 def _entropy(probs: Array) -> Floats:
     p = probs.astype(np.float64)
     spread = -np.sum(p * np.log(np.maximum(p, TINY)), axis=1)
-    return np.clip(spread / np.log(max(probs.shape[1], 2)), 0.0, 1.0)
+    return np.asarray(np.clip(spread / np.log(max(probs.shape[1], 2)), 0.0, 1.0))
 
 
 def _binary_entropy(probs: Array) -> Floats:
     p = probs.astype(np.float64)
     h = -p * np.log(np.maximum(p, TINY)) - (1 - p) * np.log(np.maximum(1 - p, TINY))
-    return np.clip(h / np.log(2.0), 0.0, 1.0)
+    return np.asarray(np.clip(h / np.log(2.0), 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,14 +110,14 @@ class Categorical:
         return _entropy(self.probs)
 
     def confidence(self) -> Floats:
-        return np.minimum(self.probs.max(axis=1).astype(np.float64), 1.0)
+        return np.asarray(np.minimum(self.probs.max(axis=1).astype(np.float64), 1.0))
 
     def surprise(self, truth: Array) -> Floats:
         chosen = self.probs[np.arange(len(self.probs)), truth].astype(np.float64)
         return np.asarray(-np.log(np.clip(chosen, TINY, 1.0)))
 
     def hard(self) -> Array:
-        return self.probs.argmax(axis=1)
+        return np.asarray(self.probs.argmax(axis=1))
 
     def arrays(self) -> dict[str, Array]:
         return {"categorical": self.probs}
@@ -142,7 +142,7 @@ class Multilabel:
         return Multilabel(self.probs[rows])
 
     def margin(self) -> Floats:
-        return np.clip(np.abs(2.0 * self.probs.astype(np.float64) - 1.0).min(axis=1), 0.0, 1.0)
+        return np.asarray(np.clip(np.abs(2.0 * self.probs.astype(np.float64) - 1.0).min(axis=1), 0.0, 1.0))
 
     def entropy(self) -> Floats:
         return np.asarray(_binary_entropy(self.probs).mean(axis=1))
@@ -156,7 +156,7 @@ class Multilabel:
         return np.asarray(-np.where(truth, np.log(p), np.log1p(-p)).mean(axis=1))
 
     def hard(self) -> Array:
-        return self.probs > 0.5
+        return np.asarray(self.probs > 0.5)
 
     def arrays(self) -> dict[str, Array]:
         return {"multilabel": self.probs}
@@ -211,7 +211,7 @@ class Tagged:
         return self._fold(per_token, np.add, 0.0) / np.maximum(np.diff(self.offsets), 1)
 
     def hard(self) -> Array:
-        return self.probs.argmax(axis=1)
+        return np.asarray(self.probs.argmax(axis=1))
 
     def arrays(self) -> dict[str, Array]:
         return {"tagged": self.probs, "offsets": self.offsets}
@@ -231,7 +231,7 @@ class Committee:
 
     def mean(self) -> Categorical | Multilabel | Tagged:
         first = self.members[0]
-        probs = np.mean([member.probs for member in self.members], axis=0, dtype=np.float64)
+        probs = np.asarray(np.mean([member.probs for member in self.members], axis=0, dtype=np.float64))
         return Tagged(probs, first.offsets) if isinstance(first, Tagged) else type(first)(probs)
 
     def __len__(self) -> int:
@@ -262,17 +262,20 @@ class Committee:
 
 def from_arrays(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged | Committee:
     """The beliefs that ``arrays()`` described. Raises ContractError for anything else."""
+    numbers = sorted({int(name.split("/")[0]) for name in arrays if name.split("/")[0].isdigit()})
+    if numbers:
+        return Committee(tuple(_form(_strip(arrays, f"{i}/")) for i in numbers))
+    return _form(arrays)
+
+
+def _form(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged:
     if "categorical" in arrays:
         return Categorical(arrays["categorical"])
     if "multilabel" in arrays:
         return Multilabel(arrays["multilabel"])
     if "tagged" in arrays:
         return Tagged(arrays["tagged"], arrays["offsets"])
-    numbers = sorted({int(name.split("/")[0]) for name in arrays if name.split("/")[0].isdigit()})
-    if not numbers:
-        raise ContractError(f"arrays {sorted(arrays)} are no beliefs")
-    members = [from_arrays(_strip(arrays, f"{i}/")) for i in numbers]
-    return Committee(tuple(member for member in members if not isinstance(member, Committee)))
+    raise ContractError(f"arrays {sorted(arrays)} are no beliefs")
 
 
 def _strip(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
@@ -286,10 +289,14 @@ def stack(parts: Sequence[Beliefs]) -> Beliefs:
     first = parts[0]
     if isinstance(first, Committee):
         seats = zip(*[part.members for part in parts if isinstance(part, Committee)], strict=True)
-        return Committee(tuple(stack(seat) for seat in seats))  # type: ignore[arg-type]
+        return Committee(tuple(_stack_form(seat) for seat in seats))
+    return _stack_form(parts)
+
+
+def _stack_form(parts: Sequence[Beliefs]) -> Categorical | Multilabel | Tagged:
     arrays = [part.arrays() for part in parts]
     joined = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0] if name != "offsets"}
-    if isinstance(first, Tagged):
+    if "offsets" in arrays[0]:
         lengths = np.concatenate([np.diff(a["offsets"]) for a in arrays])
         joined["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return from_arrays(joined)
+    return _form(joined)

@@ -28,11 +28,8 @@ def uniform_of(keys: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float6
     Flood 2014, "Fast splittable pseudorandom number generators"). O(n).
     """
     with np.errstate(over="ignore"):
-        z = keys.astype(np.uint64) ^ np.uint64(salt)
-        for shift, factor in ((0, 1), (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            if shift == 0:
-                z = z + np.uint64(0x9E3779B97F4A7C15)
-            else:
-                z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        z = (keys.astype(np.uint64) ^ np.uint64(salt)) + np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         z = z ^ (z >> np.uint64(31))
     return (np.asarray(z >> np.uint64(11), dtype=np.float64) + 0.5) * 2.0**-53
