@@ -32,6 +32,7 @@ from labelwise.core.protocols import (
     Vote,
 )
 from labelwise.core.streams import stream, uniform_of
+from labelwise.core.text import keys_of, normalised, text_id
 from labelwise.core.task import Answer, Kind, Span, Task
 
 __all__ = [
@@ -39,5 +40,5 @@ __all__ = [
     "Consensus", "ContractError", "DamagedRecord", "Encoder", "Event", "EventLog", "Examples", "InputError",
     "Kind", "LabelwiseError", "MissingExtra", "MissingInput", "Model", "Multilabel", "Nomination", "Oracle",
     "Pool", "Ref", "Scorer", "Selection", "Span", "State", "Strategy", "Tagged", "Task", "Trainer", "Vote",
-    "WrongMoment", "from_arrays", "stack", "stream", "uniform_of", "unknown",
+    "WrongMoment", "from_arrays", "keys_of", "normalised", "stack", "stream", "text_id", "uniform_of", "unknown",
 ]  # fmt: skip

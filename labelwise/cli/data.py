@@ -1,0 +1,106 @@
+"""``labelwise data``: versions of the labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labelwise.cli import ui
+
+app = typer.Typer(help="Labelled-data versions: log, show, diff, tag, export.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A tag, (the start of) a version's name, or 'latest'.")]
+
+
+@app.command()
+def log(project: ui.Folder = Path(), json: ui.Json = False) -> None:
+    """Every data version, oldest first.
+
+    Example: labelwise data log
+    """
+    with ui.workspace(project) as workspace:
+        ledger = workspace.now()
+    tags: dict[str, list[str]] = {}
+    for tag, name in ledger.tags.items():
+        tags.setdefault(name, []).append(tag)
+    rows = [{**s, "tags": tags.get(s["name"], [])} for s in ledger.snapshots]
+    if json:
+        return ui.show_json(rows)
+    ui.table(
+        ["version", "train", "evaluation", "test", "tags"],
+        [[r["name"][:12], *(r["counts"].get(k, 0) for k in ("train", "evaluation", "test")), ", ".join(r["tags"])]
+         for r in rows],
+    )  # fmt: skip
+    return None
+
+
+@app.command()
+def show(name: Name = "latest", project: ui.Folder = Path(), json: ui.Json = False) -> None:
+    """What a data version holds: counts per split and label.
+
+    Example: labelwise data show latest
+    """
+    from labelwise.project.steps.snapshot import read_snapshot, resolve
+
+    with ui.workspace(project) as workspace:
+        rows, facts = read_snapshot(workspace, name)
+        full = resolve(workspace.now(), name)
+    counts: dict[str, int] = {}
+    for label in rows["label"].to_pylist():
+        counts[label] = counts.get(label, 0) + 1
+    out = {"name": full, "rows": rows.num_rows, "splits": facts["counts"], "labels": dict(sorted(counts.items()))}
+    ui.show_json(out) if json else ui.pairs(out)
+
+
+@app.command()
+def diff(old: Name, new: Name = "latest", project: ui.Folder = Path(), json: ui.Json = False) -> None:
+    """What changed between two data versions: labels added, removed, changed.
+
+    Example: labelwise data diff before-cleanup latest
+    """
+    from labelwise.project.steps.snapshot import read_snapshot
+    from labelwise.store import snapshots
+
+    with ui.workspace(project) as workspace:
+        change = snapshots.diff(read_snapshot(workspace, old)[0], read_snapshot(workspace, new)[0])
+    if json:
+        return ui.show_json(change)
+    print(f"{len(change['added'])} added, {len(change['removed'])} removed, {len(change['changed'])} changed")
+    for row in change["changed"][:20]:
+        print(f"  {row['id']}  {row['old']} -> {row['new']}")
+    return None
+
+
+@app.command()
+def tag(tag: Annotated[str, typer.Argument(help="The tag.")], name: Name = "latest", project: ui.Folder = Path()) -> None:
+    """Give a data version a name of your own; a tag given again moves.
+
+    Example: labelwise data tag paper-v1
+    """
+    from labelwise.project.steps.snapshot import tag_snapshot
+
+    with ui.workspace(project) as workspace:
+        full = tag_snapshot(workspace, tag, name)
+    ui.say(f"{tag} is {full[:12]}.")
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write: .csv, .jsonl or .parquet.")],
+    name: Annotated[str, typer.Option("--version", help="Tag, name or 'latest'.")] = "latest",
+    texts: Annotated[bool, typer.Option(help="Include the texts.")] = True,
+    project: ui.Folder = Path(),
+) -> None:
+    """Write a data version to a file: id, text, label, split, weight, propensity, arm, guideline version.
+
+    Example: labelwise data export labels.parquet --version paper-v1
+    """
+    from labelwise.connect.writers import write_table
+    from labelwise.project.steps.snapshot import export_rows
+
+    with ui.workspace(project) as workspace:
+        rows = export_rows(workspace, name, texts)
+    write_table(rows, file)
+    ui.say(f"{rows.num_rows} rows in {file}.")

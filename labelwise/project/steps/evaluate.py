@@ -1,0 +1,101 @@
+"""How good a model version is, on texts that were not chosen for it, and whether it goes into use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labelwise.core import InputError, stream
+from labelwise.measure import metrics
+from labelwise.project.ledger import Ledger
+from labelwise.project.steps.believe import believe
+from labelwise.project.steps.snapshot import answers, part, read_snapshot
+from labelwise.project.workspace import Workspace
+
+ENOUGH = 20
+SLICES = ("domain", "lang", "language")
+
+
+def evaluate(workspace: Workspace) -> None:
+    """Judge the newest model on the labelled test split, else on the evaluation share of the random control."""
+    ledger, config = workspace.now(), workspace.config
+    entry = ledger.models[-1]
+    rows, _ = read_snapshot(workspace, entry["snapshot"])
+    basis, columns = "test split", part(rows, "test")
+    if not columns["id"]:
+        basis, columns = "random control", part(rows, "evaluation")
+    data: dict[str, Any] = {"version": entry["version"], "basis": basis, "n": len(columns["id"])}
+    if len(columns["id"]) < ENOUGH:
+        data["missing"] = (
+            f"not known yet: {len(columns['id'])} of at least {ENOUGH} labelled evaluation texts; "
+            "every batch adds some, or label a test split"
+        )
+    else:
+        ids = columns["id"]
+        data |= metrics.evaluate(
+            believe(workspace, entry, workspace.vectors_of(ids)),
+            config.task.targets(answers(config.task, columns["label"])),
+            config.task.labels,
+            rng=stream(config.project.seed, "evaluate", entry["version"]),
+            slices=_slices(workspace, ledger, ids),
+        )
+    workspace.append("model.evaluated", f"evaluated:{entry['version']}", data)
+
+
+def _slices(workspace: Workspace, ledger: Ledger, ids: list[str]) -> dict[str, list[str]]:
+    """Domain and language of each text, where the source had such a column."""
+    shards, rows = workspace.rows_of(ids)
+    present = [name for name in SLICES if name in workspace.texts.columns(list(ledger.shards))]
+    out = {}
+    for name in present:
+        values = {shard: workspace.texts.column(shard, name) for shard in set(shards)}
+        out[name] = [str(values[shard][row]) for shard, row in zip(shards, rows, strict=True)]
+    return out
+
+
+def judge(workspace: Workspace) -> None:
+    """Put the newest model into use unless it is credibly worse than the one in use; record which and why."""
+    ledger = workspace.now()
+    entry, champion = ledger.models[-1], ledger.champion
+    why, promoted = _verdict(entry, champion)
+    kind = "model.promoted" if promoted else "model.refused"
+    workspace.append(kind, f"judged:{entry['version']}", {"version": entry["version"], "why": why})
+
+
+def _verdict(entry: dict[str, Any], champion: dict[str, Any] | None) -> tuple[str, bool]:
+    if champion is None:
+        return "first model", True
+    if entry["learning"] != champion["learning"]:
+        return "other task, encoder or trainer than the model in use", True
+    new, old = entry["evaluation"].get("metrics"), champion["evaluation"].get("metrics")
+    if new is None or old is None:
+        return "trained on newer labels; quality not known yet", True
+    if new["log_loss"]["lo"] > old["log_loss"]["hi"]:
+        told = f"log-loss {new['log_loss']['value']:.3f} is credibly worse than {old['log_loss']['value']:.3f}"
+        return f"{told} of version {champion['version']}", False
+    return f"trained on newer labels and not credibly worse than version {champion['version']}", True
+
+
+def promote(workspace: Workspace, version: int, why: str) -> None:
+    """Put any recorded version into use by hand. InputError for an unknown or unfinished one."""
+    ledger = workspace.now()
+    workspace.model(version)
+    if "evaluation" not in ledger.model(version):
+        raise InputError(f"model {version} is not calibrated and evaluated yet; run `labelwise advance` first.")
+    back = any(p["version"] == version for p in ledger.promotions)
+    kind = "model.rolled-back" if back else "model.promoted"
+    workspace.append(kind, f"promoted:{len(ledger.promotions)}", {"version": version, "why": why or "by hand"})
+
+
+def rollback(workspace: Workspace, why: str) -> int:
+    """Return to the version that was in use before the present one. InputError when there is none."""
+    ledger = workspace.now()
+    stack: list[int] = []
+    for promotion in ledger.promotions:
+        if promotion["kind"] == "model.rolled-back" and promotion["version"] in stack:
+            del stack[stack.index(promotion["version"]) + 1 :]
+        else:
+            stack.append(promotion["version"])
+    if len(stack) < 2:
+        raise InputError("there is no earlier model version to return to; `labelwise model list` shows all.")
+    promote(workspace, stack[-2], why or f"rollback from version {stack[-1]}")
+    return stack[-2]

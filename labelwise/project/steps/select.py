@@ -1,0 +1,66 @@
+"""The next batch: a random control first, then the strategy's choice, recorded with propensities."""
+
+from __future__ import annotations
+
+from labelwise.core import Event, stream
+from labelwise.project.components import describe
+from labelwise.project.ledger import Ledger
+from labelwise.project.steps.believe import pools
+from labelwise.project.workspace import Workspace
+from labelwise.select.batch import choose
+
+
+def select_batch(workspace: Workspace) -> Event:
+    """Choose and record the next batch. WrongMoment when nothing is open."""
+    ledger, config = workspace.now(), workspace.config
+    number, settings = len(ledger.batches), config.selection
+    strategy = settings.strategy if number or ledger.champion else settings.start
+    batch = choose(
+        pools(workspace, ledger),
+        strategy,
+        batch_size(workspace, ledger),
+        settings.control,
+        lambda purpose: stream(config.project.seed, "select", number, purpose),
+    )
+    shards = list(ledger.shards)
+    ids = {shard: workspace.texts.ids(shard) for shard in {shards[s] for s in batch.shard}}
+    arms = _arms(workspace, ledger, list(batch.arm))
+    items = [
+        {"text": ids[shards[s]][r], "arm": arm, "score": float(score), "propensity": float(q), "reason": reason}
+        for s, r, arm, score, q, reason in zip(
+            batch.shard, batch.row, arms, batch.scores, batch.propensity, batch.reason, strict=True
+        )
+    ]
+    champion = ledger.champion
+    data = {
+        "round": number,
+        "strategy": describe(strategy),
+        "model": champion["version"] if champion else 0,
+        "fallback": batch.fallback,
+        "items": items,
+    }
+    return workspace.append("batch.selected", f"batch:{number}", data)
+
+
+def batch_size(workspace: Workspace, ledger: Ledger) -> int:
+    """How many texts the next batch asks about, within the budget; 0 when the budget is spent."""
+    settings = workspace.config.selection
+    size = settings.batch if ledger.batches else settings.initial
+    return min(size, max(0, settings.budget - len(ledger.asked))) if settings.budget else size
+
+
+def _arms(workspace: Workspace, ledger: Ledger, arms: list[str]) -> list[str]:
+    """Set part of the control aside for evaluation, so that its share holds over all batches together."""
+    share = workspace.config.selection.evaluation
+    if ledger.division.get("test"):
+        return arms
+    so_far = [asked.arm for asked in ledger.asked.values() if asked.arm in ("control", "evaluation")]
+    drawn, kept = len(so_far), so_far.count("evaluation")
+    out = []
+    for arm in arms:
+        if arm == "control":
+            drawn += 1
+            if kept < share * drawn:
+                arm, kept = "evaluation", kept + 1
+        out.append(arm)
+    return out

@@ -1,0 +1,143 @@
+"""Labels -> a model version: trained, calibrated on held-out beliefs, with a complete run record."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import version as package_version
+from typing import Any
+
+import numpy as np
+
+import labelwise
+from labelwise.core import Examples, Model, State, from_arrays, stream
+from labelwise.project import config as configs
+from labelwise.project.config import LEARNING
+from labelwise.project.ledger import Ledger, ref
+from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
+from labelwise.project.workspace import Workspace
+
+CONTROL_ENOUGH = 100
+
+
+def train(workspace: Workspace) -> None:
+    """Train on the newest data version, starting from the model in use, and record the new version."""
+    ledger, config = workspace.now(), workspace.config
+    snapshot = ledger.snapshots[-1]
+    champion = ledger.champion
+    start = champion["version"] if champion and champion["learning"] == config.digest(*LEARNING) else 0
+    entry = {
+        "version": len(ledger.models) + 1,
+        "snapshot": snapshot["name"],
+        "upto": snapshot["upto"],
+        "annotated": snapshot["annotated"],
+        "seconds": snapshot["seconds"],
+        "encoder": workspace.encoder()[0],
+        "learning": config.digest(*LEARNING),
+        "start_from": start,
+        "seed": config.project.seed,
+        "config": config.written_out(),
+        "code": code_versions(),
+    }
+    made = workspace.artefacts.once("model", model_inputs(ledger, entry), lambda: fit(workspace, entry))
+    facts = workspace.artefacts.get(made).facts
+    workspace.append(
+        "model.trained",
+        f"model:{entry['version']}",
+        {**entry, "ref": str(made), "examples": facts["examples"]},
+    )
+
+
+def model_inputs(ledger: Ledger, entry: dict[str, Any]) -> dict[str, Any]:
+    """Everything that decides a model's numbers."""
+    start = ledger.model(entry["start_from"])["ref"] if entry["start_from"] else ""
+    kept = ("version", "snapshot", "encoder", "learning", "seed")
+    return {**{name: entry[name] for name in kept}, "start_from": start, "code": entry["code"]["labelwise"]}
+
+
+def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
+    """Fit the model that a run record describes. Used for training and for reproducing alike."""
+    config = configs.parse(entry["config"])
+    rows, _ = read_snapshot(workspace, entry["snapshot"])
+    columns = part(rows, "train")
+    ids = columns["id"]
+    examples = Examples(
+        task=config.task,
+        targets=config.task.targets(answers(config.task, columns["label"])),
+        weights=np.array(columns["weight"]),
+        vectors=workspace.vectors_of(ids, entry["encoder"]) if config.trainer.reads == "vectors" else None,
+        texts=workspace.texts.get(list(workspace.now().shards), ids) if config.trainer.reads == "texts" else None,
+        groups=groups_of(workspace, workspace.now(), ids),
+    )
+    start: Model | None = workspace.model(entry["start_from"]) if entry["start_from"] else None
+    model = config.trainer.fit(examples, start, stream(entry["seed"], "train", entry["version"]))
+    held_out = model.held_out.arrays() if model.held_out is not None else {}
+    state = model.state()
+    arrays = {**state.arrays, **{f"held-out/{name}": array for name, array in held_out.items()}}
+    return State(arrays, {**state.facts, "examples": len(examples)})
+
+
+def calibrate(workspace: Workspace) -> None:
+    """Fit the calibration of the newest model on its out-of-fold beliefs, on the random control alone if it suffices."""
+    ledger, config = workspace.now(), workspace.config
+    entry = ledger.models[-1]
+    stored = workspace.artefacts.get(ref(entry["ref"]))
+    held_out = {n.removeprefix("held-out/"): a for n, a in stored.arrays.items() if n.startswith("held-out/")}
+    rows, _ = read_snapshot(workspace, entry["snapshot"])
+    columns = part(rows, "train")
+    truth = config.task.targets(answers(config.task, columns["label"]))
+    chosen = np.flatnonzero(np.array(columns["arm"]) == "control")
+    basis = "out-of-fold, random control"
+    if len(chosen) < CONTROL_ENOUGH:
+        chosen, basis = np.arange(len(truth)), "out-of-fold, all labels"
+
+    def make() -> State:
+        if not held_out:
+            return config.calibrator.fit(_nothing(entry, stored), truth[:0], np.zeros(0)).state()
+        beliefs = from_arrays(held_out).take(chosen)
+        return config.calibrator.fit(beliefs, truth[chosen], np.array(columns["weight"])[chosen]).state()
+
+    inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "basis": basis}
+    made = workspace.artefacts.once("calibration", inputs, make)
+    facts = workspace.artefacts.get(made).facts
+    data = {"version": entry["version"], "ref": str(made), "basis": basis, "labels": len(chosen), **facts}
+    workspace.append("model.calibrated", f"calibrated:{entry['version']}", data)
+
+
+def reproduce(workspace: Workspace, version: int) -> dict[str, Any]:
+    """Retrain a recorded version from its run record and compare every number with what was stored.
+
+    Returns {"version", "identical", "max_difference", "code"}; ``code`` names packages whose version
+    differs from the recorded one. InputError for an unknown version.
+    """
+    workspace.model(version)
+    entry = workspace.now().model(version)
+    stored = workspace.artefacts.get(ref(entry["ref"])).arrays
+    again = fit(workspace, entry).arrays
+    gaps = [_gap(stored[name], again[name]) if name in again else float("inf") for name in stored]
+    present = code_versions()
+    return {
+        "version": version,
+        "identical": max(gaps, default=0.0) == 0.0,
+        "max_difference": max(gaps, default=0.0),
+        "code": {n: f"{v} -> {present.get(n)}" for n, v in entry["code"].items() if present.get(n) != v},
+    }
+
+
+def _gap(a: Any, b: Any) -> float:
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0)) if a.shape == b.shape else np.inf
+
+
+def _nothing(entry: dict[str, Any], stored: State) -> Any:
+    """No beliefs at all, in the form the task has: what a model without held-out examples offers."""
+    kind, c = entry["config"]["task"]["kind"], len(entry["config"]["task"]["labels"])
+    return from_arrays({"multilabel" if kind == "multi" else "categorical": np.zeros((0, c))})
+
+
+@cache
+def code_versions() -> dict[str, str]:
+    """The versions of the code that decides a model's numbers."""
+    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers")
+    return {"labelwise": labelwise.__version__, "python": platform.python_version()} | {
+        name: package_version(name) for name in names
+    }

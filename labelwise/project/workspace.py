@@ -1,0 +1,172 @@
+"""A project on disk: its config, log, texts and artefacts, and the ledger of now."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, State, Trainer, WrongMoment, keys_of
+from labelwise.core.canon import canonical_json, digest_of
+from labelwise.project import config as configs
+from labelwise.project.components import build
+from labelwise.project.config import Config
+from labelwise.project.ledger import Ledger, ref
+from labelwise.store.artefacts import DiskArtefacts
+from labelwise.store.files import write_atomically
+from labelwise.store.log import SqliteLog
+from labelwise.store.texts import Texts
+
+HOME = ".labelwise"
+CHECKPOINT_EVERY = 5_000
+
+Array = npt.NDArray[Any]
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, how much is done, of how much)."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The Progress that tells nobody."""
+
+
+@dataclass
+class Workspace:
+    """Everything a step may touch. ``now()`` is the only way to know what is true."""
+
+    folder: Path
+    config: Config
+    log: EventLog
+    texts: Texts
+    artefacts: Artefacts
+    actor: str = "labelwise"
+    progress: Progress = silent
+    _ledger: Ledger = field(default_factory=Ledger, repr=False)
+    _saved: int = 0
+    _rows: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path | str = ".", progress: Progress = silent) -> Workspace:
+        """The project in a folder. InputError when there is none or its config is wrong."""
+        folder = Path(folder)
+        config = configs.load(folder / configs.FILE)
+        home = folder / HOME
+        home.mkdir(parents=True, exist_ok=True)
+        workspace = cls(
+            folder=folder,
+            config=config,
+            log=SqliteLog(home / "log.db"),
+            texts=Texts(home / "texts"),
+            artefacts=DiskArtefacts(home / "artefacts"),
+            progress=progress,
+        )
+        workspace._restore_checkpoint()
+        workspace.remember_config()
+        return workspace
+
+    @property
+    def snapshots(self) -> Path:
+        return self.folder / HOME / "snapshots"
+
+    def now(self) -> Ledger:
+        """The log folded up to its end; incremental, checkpointed every few thousand events."""
+        ledger = self._ledger.apply(self.log.read(after=self._ledger.seq))
+        if ledger.seq - self._saved >= max(CHECKPOINT_EVERY, self._saved // 4):
+            self._checkpoint(ledger)
+        return ledger
+
+    def append(self, kind: str, key: str, data: Mapping[str, Any]) -> Event:
+        """Record one fact under the act's key and return what the log holds."""
+        return self.log.append(Event(kind, key, self.actor, data))[0]
+
+    def remember_config(self) -> None:
+        """Record the config in force, with every default, when it is not the last recorded one."""
+        written = self.config.written_out()
+        ledger = self.now()
+        if ledger.config != written:
+            self.append("config.set", f"config:{ledger.seq}:{digest_of(written)}", {"config": written})
+
+    def encoder(self) -> tuple[str, Encoder]:
+        """(name, fitted encoder). WrongMoment before it has been fitted."""
+        name = self.now().encoders.get(self.config.digest("encoder"))
+        if name is None:
+            raise WrongMoment("the encoder has not been fitted yet; run `labelwise advance`.")
+        if name not in self._loaded:
+            self._loaded[name] = self.config.encoder.restore(self.artefacts.get(ref(name)))
+        return name, self._loaded[name]
+
+    def rows_of(self, ids: list[str]) -> tuple[list[str], Array]:
+        """(shard, row) of every text. InputError naming the first unknown id. O(n log N)."""
+        wanted = keys_of(ids)
+        shard_of = np.full(len(ids), -1)
+        row_of = np.zeros(len(ids), dtype=np.int64)
+        shards = list(self.now().shards)
+        for number, shard in enumerate(shards):
+            keys, order = self._sorted_keys(shard)
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            here = keys[at] == wanted
+            shard_of[here], row_of[here] = number, order[at[here]]
+        if (shard_of < 0).any():
+            missing = ids[int(np.flatnonzero(shard_of < 0)[0])]
+            raise InputError(f"text {missing!r} is not in this project; `labelwise add` brings texts in.")
+        return [shards[number] for number in shard_of], row_of
+
+    def _sorted_keys(self, shard: str) -> tuple[Array, Array]:
+        if shard not in self._rows:
+            keys = self.texts.keys(shard)
+            order = np.argsort(keys, kind="stable")
+            self._rows[shard] = (keys[order], order)
+        return self._rows[shard]
+
+    def vectors_of(self, ids: list[str], encoder: str = "") -> Array:
+        """(n, d) float32 vectors of some texts, in order, by the named encoder or the configured one."""
+        recorded = self.now().vectors.get(encoder or self.encoder()[0], {})
+        shards, rows = self.rows_of(ids)
+        parts: dict[str, Array] = {s: self.artefacts.get(ref(recorded[s])).arrays["vectors"] for s in set(shards)}
+        return np.array([parts[shard][row] for shard, row in zip(shards, rows, strict=True)], dtype=np.float32)
+
+    def model(self, version: int) -> Model:
+        """A recorded model. InputError when there is no such version."""
+        models = self.now().models
+        if not 1 <= version <= len(models):
+            known = f"1 to {len(models)}" if models else "none yet"
+            raise InputError(f"model {version}: no such version; there are {known}.")
+        name = models[version - 1]["ref"]
+        if name not in self._loaded:
+            trainer: Trainer = build("trainers", models[version - 1]["config"]["trainer"])
+            self._loaded[name] = trainer.restore(self.artefacts.get(ref(name)))
+        model: Model = self._loaded[name]
+        return model
+
+    def _checkpoint(self, ledger: Ledger) -> None:
+        body = canonical_json(ledger.dump())
+        path = self.folder / HOME / "ledger.json"
+        write_atomically(path, f"{digest_of(body)}\n{body}".encode())
+        self._saved = ledger.seq
+
+    def _restore_checkpoint(self) -> None:
+        path = self.folder / HOME / "ledger.json"
+        try:
+            digest, body = path.read_text(encoding="utf-8").split("\n", 1)
+            if digest != digest_of(body):
+                raise ValueError("changed on disk")
+            ledger = Ledger.load(json.loads(body))
+            recorded = self.log.read(after=ledger.seq - 1)[:1]
+            if not recorded or recorded[0].key != ledger.key:
+                raise ValueError("of another log")
+            self._ledger, self._saved = ledger, ledger.seq
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{path}: not usable ({error}); the ledger is rebuilt from the log.", stacklevel=2)
+
+
+def make_state(arrays: Mapping[str, Array] | None = None, **facts: Any) -> State:
+    """A State of arrays and facts."""
+    return State(dict(arrays or {}), facts)
