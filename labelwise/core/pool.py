@@ -64,7 +64,8 @@ class Pool:
     @classmethod
     def of(cls, n: int | None = None, *, ids: Array | None = None, **parts: Any) -> Self:
         """A pool from whatever is at hand; all texts open, none labelled, one second each unless given."""
-        size = next((len(p) for p in (ids, *parts.values()) if p is not None and hasattr(p, "__len__")), n)
+        arrays = [*parts.values(), *parts.get("signals", {}).values()]
+        size = next((len(p) for p in (ids, *arrays) if hasattr(p, "__len__") and not isinstance(p, Mapping)), n)
         if size is None:
             raise ContractError("Pool.of needs n or at least one array")
         labelled = parts.pop("labelled", None)
