@@ -221,7 +221,7 @@ def most_typical(
         while turn and len(picks) < budget:
             for cell in turn[: budget - len(picks)]:
                 some = members[cell][:CROWD]
-                worth = typicality(texts[some], min(neighbours, len(members[cell]) // 2))
+                worth = typicality(texts[some], min(neighbours, len(some) // 2))
                 at = int(worth.argmax())
                 picks.append(int(some[at]))
                 scores.append(float(worth[at]))
