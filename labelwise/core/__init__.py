@@ -11,7 +11,7 @@ from labelwise.core.errors import (
     WrongMoment,
     unknown,
 )
-from labelwise.core.pool import Nomination, Pool, Selection
+from labelwise.core.pool import Nomination, Pool, Selection, stack_pools
 from labelwise.core.protocols import (
     Aggregator,
     Artefacts,
@@ -40,5 +40,6 @@ __all__ = [
     "Consensus", "ContractError", "DamagedRecord", "Encoder", "Event", "EventLog", "Examples", "InputError",
     "Kind", "LabelwiseError", "MissingExtra", "MissingInput", "Model", "Multilabel", "Nomination", "Oracle",
     "Pool", "Ref", "Scorer", "Selection", "Span", "State", "Strategy", "Tagged", "Task", "Trainer", "Vote",
-    "WrongMoment", "from_arrays", "keys_of", "normalised", "stack", "stream", "text_id", "uniform_of", "unknown",
+    "WrongMoment", "from_arrays", "keys_of", "normalised", "stack", "stack_pools", "stream", "text_id", "uniform_of",
+    "unknown",
 ]  # fmt: skip

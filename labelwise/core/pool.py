@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core.beliefs import Beliefs
+from labelwise.core.beliefs import Beliefs, stack
 from labelwise.core.errors import ContractError, MissingInput
 
 Array = npt.NDArray[Any]
+Rest: TypeAlias = "float | tuple[Rest, ...]"
+"""Weight of open texts not nominated; a strategy made of several keeps one entry for each of them."""
 
 PROVIDERS = {
     "vectors": "run `labelwise advance` so that the encoder has represented every text",
@@ -34,7 +36,7 @@ class Pool:
     calibrated whether those beliefs are calibrated probabilities
     vectors    (n, d) unit norm, float16 or float32, may be memory-mapped
     clusters   (n,) int, cluster of each text
-    groups     (n,) int, near-duplicate group of each text; -1 = alone
+    groups     (n,) int, near-duplicate group of each text, one numbering for all shards; -1 = alone
     signals    named (n,) arrays (rarity, novelty, domain, ...)
     rest       weight of open texts that were not nominated, by strategy-defined unit (second phase)
     """
@@ -49,7 +51,7 @@ class Pool:
     clusters: Array | None = None
     groups: Array | None = None
     signals: Mapping[str, Array] = field(default_factory=dict)
-    rest: float = 0.0
+    rest: Rest = 0.0
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -62,7 +64,8 @@ class Pool:
     @classmethod
     def of(cls, n: int | None = None, *, ids: Array | None = None, **parts: Any) -> Self:
         """A pool from whatever is at hand; all texts open, none labelled, one second each unless given."""
-        size = next((len(p) for p in (ids, *parts.values()) if p is not None and hasattr(p, "__len__")), n)
+        arrays = [*parts.values(), *parts.get("signals", {}).values()]
+        size = next((len(p) for p in (ids, *arrays) if hasattr(p, "__len__") and not isinstance(p, Mapping)), n)
         if size is None:
             raise ContractError("Pool.of needs n or at least one array")
         labelled = parts.pop("labelled", None)
@@ -117,10 +120,37 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nomination:
-    """What one shard sends up: rows of the shard's pool, and the weight of open rows left behind."""
+    """What one shard sends up: rows of the shard's pool, and the weight of open rows left behind.
+
+    ``rows`` are distinct open rows; labelled rows always go up too, the driver adds them.
+    """
 
     rows: Array
-    rest: float = 0.0
+    rest: Rest = 0.0
+
+
+def stack_pools(pools: Sequence[Pool]) -> Pool:
+    """Pools one after the other as one; a part or signal that any of them lacks is lacking, rests add up."""
+
+    def joined(parts: list[Any]) -> Any:
+        return None if any(part is None for part in parts) else np.concatenate(parts)
+
+    beliefs = [pool.beliefs for pool in pools if pool.beliefs is not None]
+    signals = [name for name in pools[0].signals if all(name in pool.signals for pool in pools)]
+    return Pool(
+        **{name: joined([getattr(p, name) for p in pools]) for name in ("ids", "open", "labelled", "costs")},
+        beliefs=stack(beliefs) if len(beliefs) == len(pools) else None,
+        calibrated=all(pool.calibrated for pool in pools),
+        **{name: joined([getattr(p, name) for p in pools]) for name in ("vectors", "clusters", "groups")},
+        signals={name: np.concatenate([pool.signals[name] for pool in pools]) for name in signals},
+        rest=_sum([pool.rest for pool in pools]),
+    )
+
+
+def _sum(rests: Sequence[Rest]) -> Rest:
+    if isinstance(rests[0], tuple):
+        return tuple(_sum(entry) for entry in zip(*[r for r in rests if isinstance(r, tuple)], strict=True))
+    return sum(rest for rest in rests if not isinstance(rest, tuple))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +160,7 @@ class Selection:
     rows        positions in the pool, each at most once
     scores      what the strategy thought each was worth (higher = more wanted)
     propensity  probability in (0, 1] with which each pick was drawn given the picks before it;
-                1 = the strategy had no choice
+                1 = the strategy had no choice (also: it is deterministic, so others had no chance)
     reason      one short sentence each
     fallback    why something else than the asked strategy chose (empty = it did choose)
     """

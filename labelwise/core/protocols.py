@@ -69,7 +69,11 @@ class Strategy(Protocol):
     """Chooses whom to ask. Never calls a model: what the model said is in the pool."""
 
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
-        """The rows one shard sends up. All shards and the final choice receive equal generators."""
+        """The open rows one shard sends up, at least min(budget, open texts) of them.
+
+        All shards and the final choice receive equal generators. Labelled rows need not be
+        nominated: the driver sends them up with the rest, so that ``select`` sees them.
+        """
         ...
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
