@@ -23,7 +23,7 @@ from labelwise.connect.delimited import delimited
 from labelwise.connect.formats import Chunk, Source, hugging_face, json_lines, json_list, parquet, plain
 from labelwise.connect.lines import CODECS
 from labelwise.core.errors import InputError, unknown
-from labelwise.core.intake import Reject, fault
+from labelwise.core.intake import Reject, fault, faults
 
 SOURCES: dict[str, Source] = {
     ".csv": partial(delimited, ","),
@@ -188,18 +188,15 @@ def _table(chunk: Chunk, roles: Columns, rejects: Callable[[Reject], None]) -> A
     """The good rows of a chunk as a table; every other row is rejected."""
     texts, ids, splits = (_values(chunk, name) for name in (roles.text, roles.id, roles.split))
     meta = {name: values for name, values in chunk.columns.items() if name not in (roles.text, roles.id, roles.split)}
-    bad = _broken_rows(meta)
-    good = []
-    for row, (text, own, split) in enumerate(zip(texts, ids, splits, strict=True)):
-        reason, value = fault(text) or bad.get(row), text
-        if not reason and (reason := _name_fault("id", own)):
-            value = own
-        if not reason and (reason := _name_fault("split", split)):
-            value = split
-        if reason:
-            rejects(Reject(f"{chunk.place}:{chunk.numbers[row]}", reason, _shown(value)))
-        else:
-            good.append(row)
+    flaws = {row: (reason, texts[row]) for row, reason in (_broken_rows(meta) | faults(texts)).items()}
+    for role, values in (("id", ids), ("split", splits)):
+        for row in faults(values):
+            if row not in flaws and (reason := _name_fault(role, values[row])):
+                flaws[row] = reason, values[row]
+    for row in sorted(flaws):
+        reason, value = flaws[row]
+        rejects(Reject(f"{chunk.place}:{chunk.numbers[row]}", reason, _shown(value)))
+    good = [row for row in range(len(texts)) if row not in flaws]
     columns = {
         "text": pa.array([texts[row] for row in good], pa.string()),
         "source_id": pa.array([_name(ids[row]) for row in good], pa.string()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from labelwise.core.errors import unknown
@@ -59,6 +59,20 @@ def fault(text: object) -> str | None:
     if "\x00" in text:
         return "text holds a NUL character"
     return None if encodable(text) else "text is not valid Unicode"
+
+
+def faults(texts: Sequence[object]) -> dict[int, str]:
+    """``fault`` of many values at once: row -> reason, of those that cannot be texts. O(characters)."""
+    try:
+        whole = "".join(texts)  # type: ignore[arg-type]
+        sound = "\x00" not in whole and encodable(whole)
+    except TypeError:
+        sound = False
+    if sound:
+        rows = [i for i, t in enumerate(texts) if not t or t.isspace() or len(t) > MAX_LENGTH]  # type: ignore[attr-defined, arg-type]
+    else:
+        rows = list(range(len(texts)))
+    return {row: reason for row in rows if (reason := fault(texts[row]))}
 
 
 def encodable(text: str) -> bool:
