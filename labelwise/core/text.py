@@ -15,9 +15,14 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def digest(text: str) -> bytes:
+    """16 bytes: BLAKE2b-128 of the normalised text. Equal texts are one text everywhere."""
+    return hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def text_id(text: str) -> str:
-    """32 hex digits: BLAKE2b-128 of the normalised text. Equal texts are one text everywhere."""
-    return hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    """32 hex digits: the digest as it is written and spoken."""
+    return digest(text).hex()
 
 
 def keys_of(ids: Sequence[str]) -> npt.NDArray[np.uint64]:
