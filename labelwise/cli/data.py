@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -66,15 +67,17 @@ def diff(old: Name, new: Name = "latest", project: ui.Folder = Path(), json: ui.
     with ui.workspace(project) as workspace:
         change = snapshots.diff(read_snapshot(workspace, old)[0], read_snapshot(workspace, new)[0])
     if json:
-        return ui.show_json(change)
-    print(f"{len(change['added'])} added, {len(change['removed'])} removed, {len(change['changed'])} changed")
-    for row in change["changed"][:20]:
-        print(f"  {row['id']}  {row['old']} -> {row['new']}")
+        return ui.show_json(asdict(change))
+    print(f"{len(change.added)} added, {len(change.removed)} removed, {len(change.changed)} changed")
+    for text, (before, after) in list(change.changed.items())[:20]:
+        print(f"  {text}  {before} -> {after}")
     return None
 
 
 @app.command()
-def tag(tag: Annotated[str, typer.Argument(help="The tag.")], name: Name = "latest", project: ui.Folder = Path()) -> None:
+def tag(
+    tag: Annotated[str, typer.Argument(help="The tag.")], name: Name = "latest", project: ui.Folder = Path()
+) -> None:
     """Give a data version a name of your own; a tag given again moves.
 
     Example: labelwise data tag paper-v1

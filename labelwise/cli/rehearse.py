@@ -12,8 +12,9 @@ from labelwise.cli import ui
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (simulate, compare, demo):
-        app.command()(command)
+    app.command()(simulate)
+    app.command()(compare)
+    app.command()(demo)
 
 
 def simulate(
@@ -27,8 +28,12 @@ def simulate(
     task: Annotated[str, typer.Option(help="single or multi.")] = "single",
     separator: Annotated[str, typer.Option(help="Between the labels of one text, for multi.")] = "|",
     encoder: Annotated[str, typer.Option(help="A name or a TOML fragment.")] = "static",
-    strategy: Annotated[list[str] | None, typer.Option(help="A name or TOML fragment; repeat for several arms.")] = None,
-    start: Annotated[str, typer.Option(help="The strategy that chooses the first batch, the same in all arms.")] = "random",
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="A name or TOML fragment; repeat for several arms.")
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="The strategy that chooses the first batch, the same in all arms.")
+    ] = "random",
     initial: Annotated[int, typer.Option(help="Texts in the first batch.")] = 50,
     batch: Annotated[int, typer.Option(help="Texts in every later batch.")] = 50,
     budget: Annotated[int, typer.Option(help="Labels in all.")] = 1000,
@@ -69,9 +74,7 @@ def simulate(
     rehearsal.require_seeds(seeds)
     refused: list[Any] = []
     with ui.progress() as progress:
-        results = rehearsal.simulate(
-            experiment, lambda: read(paths, columns, refused.append), local(workers), progress
-        )
+        results = rehearsal.simulate(experiment, lambda: read(paths, columns, refused.append), local(workers), progress)
     _finish(results, out, json, f"labelwise simulate {' '.join(files)}")
 
 
@@ -93,11 +96,11 @@ def summary_table(summary: list[dict[str, Any]]) -> None:
     """The arms side by side."""
     rows = []
     for row in summary:
-        lo, hi = row["alc_interval"]
+        band = row["alc_interval"]
         reached = row["labels_to_random_final"]
         saving = row["saving"]
         rows.append([
-            row["strategy"], row["seeds"], row["alc"], f"{lo:.3f} to {hi:.3f}", row["final"],
+            row["strategy"], row["seeds"], row["alc"], f"{band[0]:.3f} to {band[1]:.3f}" if band else "-", row["final"],
             "not reached" if reached is None else f"{reached:.0f}", "-" if saving is None else f"{saving:.0%}",
             "-" if row["p_value_vs_random"] is None else f"{row['p_value_vs_random']:.3f}",
         ])  # fmt: skip
@@ -142,7 +145,9 @@ def demo(
     with ui.progress() as progress:
         results = run(out, texts, local(workers), progress)
     if not json:
-        print("SYNTHETIC DATA: a generated support inbox and simulated annotators; the figures show the tool, not the world.")
+        print(
+            "SYNTHETIC DATA: a generated support inbox and simulated annotators; the figures show the tool, not the world."
+        )
     _finish(results, out, json, "labelwise demo")
     if not json:
         print(

@@ -14,11 +14,14 @@ label_app = typer.Typer(help="Answers in and out of files.", no_args_is_help=Tru
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (init, add, status, plan, advance):
-        app.command()(command)
+    app.command()(init)
+    app.command()(add)
+    app.command()(status)
+    app.command()(plan)
+    app.command()(advance)
     app.add_typer(label_app, name="label")
-    for command in (report, doctor):
-        app.command()(command)
+    app.command()(report)
+    app.command()(doctor)
 
 
 def init(
@@ -60,18 +63,20 @@ def add(
     """
     from labelwise.connect.readers import Columns, expand, read
     from labelwise.connect.rejects import RejectFile
+    from labelwise.core.intake import Rejects
     from labelwise.project.steps.ingest import ingest
 
     with ui.workspace(project) as workspace:
         paths = expand(files)
         target = rejects or project / "rejects.jsonl"
         columns = Columns(text=text_column, id=id_column, split=split_column)
-        with RejectFile(target, dry_run) as refused:
+        with RejectFile(None if dry_run else target) as listed:
+            refused = Rejects(listed)
             tables = ui.counted(read(paths, columns, refused), workspace.progress, "reading")
             found = ingest(workspace, tables, ", ".join(p.name for p in paths)[:200], refused, dry_run=dry_run)
-    facts = {"rows": found.rows + refused.unread, "added": found.added, "duplicates": found.duplicates,
-             "rejected": refused.count, "reasons": refused.reasons,
-             "reject_file": str(target) if refused.count and not dry_run else None, "dry_run": dry_run}  # fmt: skip
+    facts = {"rows": found.rows, "added": found.added, "duplicates": found.duplicates,
+             "rejected": found.rejected, "reasons": found.reasons,
+             "reject_file": str(target) if found.rejected and not dry_run else None, "dry_run": dry_run}  # fmt: skip
     ui.show_json(facts) if json else ui.pairs(facts)
     if not json and not dry_run:
         ui.say("Next: labelwise advance")
@@ -172,6 +177,7 @@ def label_import(
     """
     from labelwise.connect.labels import read_labels
     from labelwise.connect.rejects import RejectFile
+    from labelwise.core.intake import Reject
     from labelwise.project.steps.submit import check, submit
 
     with ui.workspace(project) as workspace:
@@ -182,10 +188,10 @@ def label_import(
         refused = 0
         if rejects:
             problems = check(workspace, found)
-            with RejectFile(rejects, dry_run=False) as listed:
-                for problem in filter(None, problems):
-                    listed.add(problem)
-            refused = listed.count
+            refused = sum(map(bool, problems))
+            with RejectFile(rejects) as listed:
+                for place, problem in ((s.place, p) for s, p in zip(found, problems, strict=True) if p):
+                    listed(Reject(place, problem, ""))
             found = [s for s, problem in zip(found, problems, strict=True) if not problem]
         recorded = submit(workspace, found)
     facts: dict[str, Any] = {"read": len(found) + refused, "recorded": len(recorded),

@@ -76,11 +76,11 @@ def expand(patterns: Sequence[str]) -> list[Path]:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir() and not _is_dataset(path):
-        inside = sorted(p for p in path.iterdir() if not p.name.startswith(".") and _source(p))
+        inside = sorted(p for p in path.iterdir() if not p.name.startswith(".") and source_of(p))
         if not inside:
             raise InputError(f"{path}: the folder holds no file that can be read. {READABLE}")
         return inside
-    if not _source(path):
+    if not source_of(path):
         raise InputError(f"{path}: the format {path.suffix or 'without a suffix'!r} cannot be read. {READABLE}")
     return [path]
 
@@ -89,7 +89,7 @@ def _is_dataset(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
-def _source(path: Path) -> Source | None:
+def source_of(path: Path) -> Source | None:
     """The reader of a path by its suffixes, None if there is none."""
     if path.is_dir():
         return hugging_face if _is_dataset(path) else None
@@ -108,7 +108,7 @@ def read(paths: Sequence[Path], columns: Columns, rejects: Callable[[Reject], No
     """
     shared = Counter(path.name for path in paths)
     for path in paths:
-        source = _source(path)
+        source = source_of(path)
         if source is None:
             raise InputError(f"{path}: cannot be read. {READABLE}")
         place = path.name if shared[path.name] == 1 else str(path)

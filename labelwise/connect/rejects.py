@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,39 +16,31 @@ from labelwise.core.intake import Reject
 
 
 class RejectFile:
-    """Collects rejects into a JSON Lines file that appears, whole, only if there are any."""
+    """Collects rejects into a JSON Lines file that appears, whole, only if there are any; without a path, nowhere."""
 
-    def __init__(self, path: Path, dry_run: bool) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.reasons: Counter[str] = Counter()
-        self._part = None if dry_run else path.with_name(f".{path.name}.part")
         self._file: Any = None
 
     @property
-    def count(self) -> int:
-        return self.reasons.total()
+    def _part(self) -> Path:
+        path = self.path or Path()
+        return path.with_name(f".{path.name}.part")
 
     def __call__(self, reject: Reject) -> None:
-        self.reasons[reject.reason.split(":")[0]] += 1
-        self._write({"place": reject.place, "reason": reject.reason, "value": reject.value})
-
-    def add(self, problem: str) -> None:
-        """A reject told in one sentence."""
-        self.reasons["label"] += 1
-        self._write({"reason": problem})
-
-    def _write(self, row: dict[str, str]) -> None:
-        if self._part is None:
+        if self.path is None:
             return
         if self._file is None:
-            self._file = self._part.open("w", encoding="utf-8", errors="backslashreplace")
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file = self._part.open("w", encoding="utf-8")
+        self._file.write(json.dumps(asdict(reject), ensure_ascii=False) + "\n")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._file is None or self._part is None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is None or self.path is None:
             return
         self._file.close()
         if kind is None:

@@ -42,7 +42,9 @@ def _results(folder: Path) -> dict[str, Any]:
     try:
         results: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{folder}: holds no results.json; it is written by `labelwise simulate --out {folder}`.") from None
+        raise InputError(
+            f"{folder}: holds no results.json; it is written by `labelwise simulate --out {folder}`."
+        ) from None
     except ValueError as error:
         raise InputError(f"{path}: is not the JSON that simulate writes: {error}.") from None
     if results.get("version") != 1:

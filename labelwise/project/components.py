@@ -148,7 +148,7 @@ def describe(component: Any) -> Any:
         return {key: describe(item) for key, item in component.items()}
     if not dataclasses.is_dataclass(component):
         return component
-    named = {"use": name} if (name := _name_of(type(component))) else {}
+    named = {"use": name} if (name := _name_of(component.__class__)) else {}
     fields = [field for field in dataclasses.fields(component) if field.init and _public(field)]
     values = {field.name: describe(getattr(component, field.name)) for field in fields}
     return named | {name: value for name, value in values.items() if value is not None}

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelwise.core import Artefacts, LabelwiseError
+from labelwise.core import DamagedRecord, LabelwiseError
 from labelwise.project import config as configs
 from labelwise.project.components import KINDS, installed
 from labelwise.project.ledger import Ledger
 from labelwise.project.workspace import HOME, Workspace
 from labelwise.store import snapshots
 from labelwise.store.artefacts import DiskArtefacts
+from labelwise.store.log import SqliteLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +66,34 @@ def _opened(folder: Path) -> str:
 def _project_checks(workspace: Workspace) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "event log", lambda: _log(workspace)
     yield "texts", lambda: _texts(workspace)
-    yield "artefacts", lambda: _artefacts(workspace.artefacts)
+    yield "artefacts", lambda: _artefacts(workspace)
     yield "data versions", lambda: _snapshots(workspace)
     yield "selection", lambda: _selection(workspace.now())
 
 
 def _log(workspace: Workspace) -> str:
-    workspace.log.verify()
+    damaged = workspace.log.damaged() if isinstance(workspace.log, SqliteLog) else []
+    if damaged:
+        raise DamagedRecord(f"{'; '.join(damaged[:3])}; restore the log from a backup.")
     rebuilt = Ledger().apply(workspace.log.read())
     if rebuilt.dump() != workspace.now().dump():
-        raise LabelwiseError(f"the ledger's checkpoint disagrees with the log; delete {HOME}/ledger.json.")
+        raise DamagedRecord(f"the ledger's checkpoint disagrees with the log; delete {HOME}/ledger.json.")
     return f"{rebuilt.seq} events, the ledger rebuilt from them is the same"
 
 
 def _texts(workspace: Workspace) -> str:
     ledger = workspace.now()
     for shard in ledger.shards:
-        workspace.texts.verify(shard)
+        workspace.texts.ids(shard)
+        for _ in workspace.texts.texts(shard):
+            pass
     return f"{ledger.texts} texts in {len(ledger.shards)} shards"
 
 
-def _artefacts(artefacts: Artefacts) -> str:
-    damaged = artefacts.damaged() if isinstance(artefacts, DiskArtefacts) else []
+def _artefacts(workspace: Workspace) -> str:
+    damaged = DiskArtefacts(workspace.folder / HOME / "artefacts").damaged()
     if damaged:
-        raise LabelwiseError(f"damaged: {', '.join(damaged)}; `labelwise advance` recomputes what is needed.")
+        raise DamagedRecord(f"damaged: {', '.join(damaged)}; `labelwise advance` recomputes what is needed.")
     return "all checksums agree"
 
 

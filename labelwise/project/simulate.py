@@ -17,6 +17,7 @@ from typing import Any
 from labelwise.core import Answer, InputError, Oracle, Task, WrongMoment, stream
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.measure import curves
+from labelwise.measure.splits import SPLITS
 from labelwise.project import config as configs
 from labelwise.project.components import build, describe, label_of
 from labelwise.project.config import Config
@@ -25,7 +26,7 @@ from labelwise.project.ledger import Ledger, ref
 from labelwise.project.plan import advance
 from labelwise.project.steps.ingest import ingest
 from labelwise.project.steps.submit import Submission, submit
-from labelwise.project.workspace import HOME, Progress, Workspace, silent
+from labelwise.project.workspace import TRANSIENT, Progress, Workspace, silent
 from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
 from labelwise.store.files import write_atomically
 from labelwise.store.log import SqliteLog
@@ -113,7 +114,9 @@ def prepare(experiment: Experiment, tables: Tables, progress: Progress = silent)
     if not workspace.now().shards:
         ingest(workspace, _labelled(tables(), experiment.label_column), experiment.source)
     if workspace.now().texts < 10:
-        raise InputError(f"{experiment.source}: only {workspace.now().texts} usable texts; a rehearsal needs 10 or more.")
+        raise InputError(
+            f"{experiment.source}: only {workspace.now().texts} usable texts; a rehearsal needs 10 or more."
+        )
     advance(workspace, until="divide")
     division = workspace.now().division
     if not division["test"]:
@@ -189,7 +192,7 @@ def run_arm(job: tuple[Experiment, Mapping[str, Any], Any, int]) -> dict[str, An
     shared = experiment.out / "pool"
     slug = re.sub(r"[^a-z0-9]+", "-", label_of(strategy).lower()).strip("-")[:40]
     home = experiment.out / "runs" / f"{slug}-{digest_of([describe(config), seed])[:8]}-seed{seed}"
-    artefacts = Layered(frozenset({"beliefs"}), MemoryArtefacts(64), DiskArtefacts(shared / "artefacts"))
+    artefacts = Layered(TRANSIENT, MemoryArtefacts(64), DiskArtefacts(shared / "artefacts"))
     workspace = _workspace(home, config, Texts(shared / "texts"), artefacts)
     with SqliteLog(shared / "log.db") as log:
         workspace.log.append(*log.read(kinds=SHARED))
@@ -206,8 +209,7 @@ def rehearse(workspace: Workspace, oracle: Oracle, truth: Mapping[str, Answer]) 
     ledger, task = workspace.now(), workspace.config.task
     division = workspace.artefacts.get(ref(ledger.division["ref"])).arrays
     for shard in ledger.shards:
-        ids = workspace.texts.ids(shard)
-        test = [ids[row] for row in (division[f"split/{shard}"] == 1).nonzero()[0]]
+        test = workspace.ids(shard)[division[f"split/{shard}"] == SPLITS.index("test")].astype(str).tolist()
         submit(workspace, [Submission(text, "gold", task.plain(truth[text])) for text in test])
     while True:
         advance(workspace)
@@ -217,7 +219,9 @@ def rehearse(workspace: Workspace, oracle: Oracle, truth: Mapping[str, Answer]) 
         submit(workspace, answers(workspace, oracle, truth, pending))
 
 
-def answers(workspace: Workspace, oracle: Oracle, truth: Mapping[str, Answer], pending: Sequence[str]) -> list[Submission]:
+def answers(
+    workspace: Workspace, oracle: Oracle, truth: Mapping[str, Answer], pending: Sequence[str]
+) -> list[Submission]:
     """The oracle's answers to a batch, its annotators taking turns in random order."""
     ledger, task = workspace.now(), workspace.config.task
     rng = stream(workspace.config.project.seed, "oracle", len(ledger.batches))
@@ -281,7 +285,6 @@ def _results(experiment: Experiment, base: Workspace, records: list[dict[str, An
         "arms": arms, "summary": summary,
         "example": {"strategy": shown["strategy"], "seed": shown["seed"], **shown["example"]},
     }  # fmt: skip
-
 
 
 def require_seeds(count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, State, Trainer, WrongMoment, keys_of
+from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, State, Trainer, WrongMoment
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.project import config as configs
 from labelwise.project.components import build
 from labelwise.project.config import Config
 from labelwise.project.ledger import Ledger, ref
-from labelwise.store.artefacts import DiskArtefacts
+from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
 from labelwise.store.files import write_atomically
 from labelwise.store.log import SqliteLog
 from labelwise.store.texts import Texts
 
 HOME = ".labelwise"
 CHECKPOINT_EVERY = 5_000
+TRANSIENT = frozenset({"beliefs"})
+"""Artefacts that are cheaper to compute again than to read back."""
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -48,7 +50,8 @@ class Workspace:
     progress: Progress = silent
     _ledger: Ledger = field(default_factory=Ledger, repr=False)
     _saved: int = 0
-    _rows: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _ids: dict[str, Array] = field(default_factory=dict, repr=False)
+    _order: dict[str, Array] = field(default_factory=dict, repr=False)
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -63,7 +66,7 @@ class Workspace:
             config=config,
             log=SqliteLog(home / "log.db"),
             texts=Texts(home / "texts"),
-            artefacts=DiskArtefacts(home / "artefacts"),
+            artefacts=Layered(TRANSIENT, MemoryArtefacts(64), DiskArtefacts(home / "artefacts")),
             progress=progress,
         )
         workspace._restore_checkpoint()
@@ -101,30 +104,37 @@ class Workspace:
             self._loaded[name] = self.config.encoder.restore(self.artefacts.get(ref(name)))
         return name, self._loaded[name]
 
-    def rows_of(self, ids: list[str]) -> tuple[list[str], Array]:
-        """(shard, row) of every text. InputError naming the first unknown id. O(n log N)."""
-        wanted = keys_of(ids)
+    def ids(self, shard: str) -> Array:
+        """(n,) the shard's text ids as ASCII bytes, read once."""
+        if shard not in self._ids:
+            self._ids[shard] = np.array(self.texts.ids(shard), dtype="S32")
+        return self._ids[shard]
+
+    def find(self, ids: Sequence[str]) -> tuple[Array, Array]:
+        """(position of the shard or -1, row) of every text. O(n log N)."""
+        wanted = np.array([i if len(i) == 32 and i.isascii() else "" for i in ids], dtype="S32")
         shard_of = np.full(len(ids), -1)
         row_of = np.zeros(len(ids), dtype=np.int64)
-        shards = list(self.now().shards)
-        for number, shard in enumerate(shards):
-            keys, order = self._sorted_keys(shard)
-            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            here = keys[at] == wanted
+        for number, shard in enumerate(self.now().shards):
+            known = self.ids(shard)
+            if shard not in self._order:
+                self._order[shard] = np.argsort(known, kind="stable")
+            order = self._order[shard]
+            at = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
+            here = known[order[at]] == wanted
             shard_of[here], row_of[here] = number, order[at[here]]
+        return shard_of, row_of
+
+    def rows_of(self, ids: Sequence[str]) -> tuple[list[str], Array]:
+        """(shard, row) of every text. InputError naming the first unknown id."""
+        shard_of, row_of = self.find(ids)
         if (shard_of < 0).any():
             missing = ids[int(np.flatnonzero(shard_of < 0)[0])]
             raise InputError(f"text {missing!r} is not in this project; `labelwise add` brings texts in.")
+        shards = list(self.now().shards)
         return [shards[number] for number in shard_of], row_of
 
-    def _sorted_keys(self, shard: str) -> tuple[Array, Array]:
-        if shard not in self._rows:
-            keys = self.texts.keys(shard)
-            order = np.argsort(keys, kind="stable")
-            self._rows[shard] = (keys[order], order)
-        return self._rows[shard]
-
-    def vectors_of(self, ids: list[str], encoder: str = "") -> Array:
+    def vectors_of(self, ids: Sequence[str], encoder: str = "") -> Array:
         """(n, d) float32 vectors of some texts, in order, by the named encoder or the configured one."""
         recorded = self.now().vectors.get(encoder or self.encoder()[0], {})
         shards, rows = self.rows_of(ids)
@@ -165,8 +175,3 @@ class Workspace:
             pass
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{path}: not usable ({error}); the ledger is rebuilt from the log.", stacklevel=2)
-
-
-def make_state(arrays: Mapping[str, Array] | None = None, **facts: Any) -> State:
-    """A State of arrays and facts."""
-    return State(dict(arrays or {}), facts)

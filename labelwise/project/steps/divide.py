@@ -45,7 +45,9 @@ def _divide(workspace: Workspace, ledger: Ledger) -> State:
         arrays[f"group/{shard}"] = groups[start:end]
     counts = {name: int((splits == code).sum()) for code, name in enumerate(SPLITS)}
     grouped = groups[groups >= 0]
-    return State(arrays, {**counts, "near_duplicates": len(grouped) - len(np.unique(grouped)), "leaks": leaks(splits, groups)})
+    return State(
+        arrays, {**counts, "near_duplicates": len(grouped) - len(np.unique(grouped)), "leaks": leaks(splits, groups)}
+    )
 
 
 def _signatures(workspace: Workspace, shard: str) -> Array:

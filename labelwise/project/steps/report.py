@@ -30,7 +30,7 @@ def simulation_facts(results: dict[str, Any], command: str = "") -> dict[str, An
             "test_set": f"{results['task']['test']} texts, the same for every arm; never selected, never trained on",
         },
         "verdict": verdict(results["summary"]),
-        "curves": {m: curves.bands(arms, m, stream(0, "bands", m)) for m in CURVES},
+        "curves": {m: curves.bands(arms, m, rng=stream(0, "bands", m)) for m in CURVES},
         "summary": results["summary"],
         "cost": _cost(shown),
         "model": _model(shown["model"], shown["calibration"]),
@@ -115,9 +115,15 @@ def project_facts(workspace: Workspace, *, with_texts: bool = False) -> dict[str
     champion = ledger.champion
     evaluation = (champion or {}).get("evaluation", {})
     selection = config["selection"]
-    shown = [item["text"] for batch in ledger.batches for item in batch["items"][: max(2, SHOWN // len(ledger.batches))]]
-    texts = dict(zip(shown, workspace.texts.get(list(ledger.shards), shown), strict=True)) if with_texts and shown else {}
-    labels = {t: ", ".join(sorted({str(g.answer) for g in ledger.given[t].values()})) for t in shown if t in ledger.given}
+    shown = [
+        item["text"] for batch in ledger.batches for item in batch["items"][: max(2, SHOWN // len(ledger.batches))]
+    ]
+    texts = (
+        dict(zip(shown, workspace.texts.get(list(ledger.shards), shown), strict=True)) if with_texts and shown else {}
+    )
+    labels = {
+        t: ", ".join(sorted({str(g.answer) for g in ledger.given[t].values()})) for t in shown if t in ledger.given
+    }
     return {
         "version": 1, "kind": "project", "title": config["project"]["name"], "synthetic": False, "made_at": "",
         "task": {"kind": config["task"]["kind"], "labels": len(config["task"]["labels"]), "texts": ledger.texts,
@@ -174,7 +180,9 @@ def _project_cost(ledger: Ledger, config: dict[str, Any]) -> dict[str, Any]:
     for text in ledger.asked:
         for name, given in ledger.given.get(text, {}).items():
             seconds.setdefault(name, []).append(given.seconds)
-    arms = Counter("strategy" if a.arm == "strategy" else "control" for t, a in ledger.asked.items() if t in ledger.given)
+    arms = Counter(
+        "strategy" if a.arm == "strategy" else "control" for t, a in ledger.asked.items() if t in ledger.given
+    )
     cost = {
         "labels": ledger.annotated, "seconds": ledger.seconds, "by_arm": dict(arms),
         "by_annotator": [{"name": n, "labels": len(s), "median_seconds": sorted(s)[len(s) // 2]}

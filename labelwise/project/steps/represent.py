@@ -42,8 +42,12 @@ def _sample(workspace: Workspace, rng: np.random.Generator) -> list[str]:
 def represent_shard(workspace: Workspace, shard: str) -> None:
     """Encode one shard and record where its vectors are."""
     name, encoder = workspace.encoder()
-    made = workspace.artefacts.once("vectors", {"encoder": name, "shard": shard}, lambda: _encode(workspace, encoder, shard))
-    workspace.append("shard.represented", f"vectors:{name}:{shard}", {"encoder": name, "shard": shard, "ref": str(made)})
+    made = workspace.artefacts.once(
+        "vectors", {"encoder": name, "shard": shard}, lambda: _encode(workspace, encoder, shard)
+    )
+    workspace.append(
+        "shard.represented", f"vectors:{name}:{shard}", {"encoder": name, "shard": shard, "ref": str(made)}
+    )
 
 
 def _encode(workspace: Workspace, encoder: Encoder, shard: str) -> State:

@@ -23,10 +23,15 @@ def select_batch(workspace: Workspace) -> Event:
         lambda purpose: stream(config.project.seed, "select", number, purpose),
     )
     shards = list(ledger.shards)
-    ids = {shard: workspace.texts.ids(shard) for shard in {shards[s] for s in batch.shard}}
     arms = _arms(workspace, ledger, list(batch.arm))
     items = [
-        {"text": ids[shards[s]][r], "arm": arm, "score": float(score), "propensity": float(q), "reason": reason}
+        {
+            "text": workspace.ids(shards[s])[r].decode(),
+            "arm": arm,
+            "score": float(score),
+            "propensity": float(q),
+            "reason": reason,
+        }
         for s, r, arm, score, q, reason in zip(
             batch.shard, batch.row, arms, batch.scores, batch.propensity, batch.reason, strict=True
         )

@@ -78,7 +78,9 @@ def resolve(ledger: Ledger, name: str) -> str:
 def tag_snapshot(workspace: Workspace, tag: str, name: str) -> str:
     """Tag a data version and return its full name. InputError for a tag that reads like a version."""
     if not re.fullmatch(r"[A-Za-z][\w.-]{0,99}", tag) or tag == "latest" or re.fullmatch(r"[0-9a-f]{4,}", tag):
-        raise InputError(f"tag {tag!r}: use a letter, then letters, digits, '.', '_' or '-' (not a hexadecimal number).")
+        raise InputError(
+            f"tag {tag!r}: use a letter, then letters, digits, '.', '_' or '-' (not a hexadecimal number)."
+        )
     ledger = workspace.now()
     full = resolve(ledger, name)
     workspace.append("data.tagged", f"tag:{tag}:{ledger.seq}", {"tag": tag, "snapshot": full})

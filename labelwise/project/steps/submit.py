@@ -73,11 +73,8 @@ def _problem(workspace: Workspace, s: Submission, known: set[str], length: int |
 
 
 def _known(workspace: Workspace, ids: list[str]) -> set[str]:
-    wanted = set(ids)
-    found: set[str] = set()
-    for shard in workspace.now().shards:
-        found |= wanted.intersection(workspace.texts.ids(shard))
-    return found
+    shards, _ = workspace.find(ids)
+    return {text for text, shard in zip(ids, shards, strict=True) if shard >= 0}
 
 
 def _lengths(workspace: Workspace, ids: list[str]) -> dict[str, int]:
