@@ -80,10 +80,9 @@ def simulate(
 
 def _finish(results: dict[str, Any], out: Path, json: bool, command: str) -> None:
     from labelwise.project.steps.report import simulation_facts
-    from labelwise.web.report import write
 
     facts = simulation_facts(results, command)
-    write(facts, out / "report.html")
+    ui.write_report(facts, out / "report.html")
     if json:
         return ui.show_json({key: results[key] for key in ("task", "arms", "summary")})
     summary_table(results["summary"])
@@ -145,9 +144,7 @@ def demo(
     with ui.progress() as progress:
         results = run(out, texts, local(workers), progress)
     if not json:
-        print(
-            "SYNTHETIC DATA: a generated support inbox and simulated annotators; the figures show the tool, not the world."
-        )
+        print("SYNTHETIC DATA: a generated inbox and simulated annotators; the figures show the tool, not the world.")
     _finish(results, out, json, "labelwise demo")
     if not json:
         print(

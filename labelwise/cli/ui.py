@@ -94,3 +94,15 @@ def counted(tables: Any, update: Progress, what: str) -> Iterator[Any]:
         done += len(found)
         update(what, done, 0)
         yield found
+
+
+def write_report(facts: Mapping[str, Any], path: Path) -> None:
+    """The HTML report, and the JSON it is made from beside it."""
+    from labelwise.core import InputError
+    from labelwise.store.files import write_atomically
+    from labelwise.web.report import render
+
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first.")
+    write_atomically(path, render(facts).encode())
+    write_atomically(path.with_suffix(".json"), json.dumps(facts, ensure_ascii=False, indent=1).encode())

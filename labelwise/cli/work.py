@@ -182,7 +182,7 @@ def label_import(
 
     with ui.workspace(project) as workspace:
         found = read_labels(
-            file, workspace.config.task.kind, label=label_column, id=id_column, text=text_column,
+            file, workspace.config.task.kind, label=label_column, key=id_column, text=text_column,
             annotator=annotator, separator=separator,
         )  # fmt: skip
         refused = 0
@@ -212,11 +212,10 @@ def report(
     Example: labelwise report -o report.html
     """
     from labelwise.project.steps.report import project_facts
-    from labelwise.web.report import write
 
     with ui.workspace(project) as workspace:
         facts = project_facts(workspace, with_texts=texts)
-    write(facts, out)
+    ui.write_report(facts, out)
     if json:
         return ui.show_json(facts)
     print(facts["verdict"])

@@ -31,7 +31,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_labels(
-    file: Path, kind: str, *, label: str, id: str, text: str, annotator: str, separator: str
+    file: Path, kind: str, *, label: str, key: str, text: str, annotator: str, separator: str
 ) -> list[Submission]:
     """The labelled rows of a file as submissions; rows with an empty label are passed over.
 
@@ -41,14 +41,14 @@ def read_labels(
     for place, row in _rows(expand([str(file)])[0]):
         if label not in row:
             raise unknown("column", label, row, f"{file.name} (--label-column)")
-        if id not in row and text not in row:
-            raise InputError(f"{file.name}: neither {id!r} nor {text!r} is a column. Columns: {', '.join(row)}.")
+        if key not in row and text not in row:
+            raise InputError(f"{file.name}: neither {key!r} nor {text!r} is a column. Columns: {', '.join(row)}.")
         if _empty(row[label]):
             continue
-        key = str(row[id]) if not _empty(row.get(id)) else text_id(str(row.get(text) or ""))
+        named = str(row[key]) if not _empty(row.get(key)) else text_id(str(row.get(text) or ""))
         found.append(
             Submission(
-                text=key,
+                text=named,
                 annotator=str(row.get("annotator") or annotator),
                 answer=answer_of(row[label], kind, separator, place),
                 seconds=_seconds(row.get("seconds"), place),

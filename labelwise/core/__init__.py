@@ -32,8 +32,8 @@ from labelwise.core.protocols import (
     Vote,
 )
 from labelwise.core.streams import stream, uniform_of
-from labelwise.core.text import keys_of, normalised, text_id
 from labelwise.core.task import Answer, Kind, Span, Task
+from labelwise.core.text import keys_of, normalised, text_id
 
 __all__ = [
     "Aggregator", "Answer", "Artefacts", "Beliefs", "Calibration", "Calibrator", "Categorical", "Committee",

@@ -26,7 +26,7 @@ def compare(folders: Sequence[Path], metric: str) -> list[dict[str, Any]]:
         for what in ("dataset", "texts", "pool", "test"):
             if results["task"][what] != first[1]["task"][what]:
                 raise InputError(
-                    f"{folder}: {what} {results['task'][what]!r} differs from {first[1]['task'][what]!r} in {first[0]}; "
+                    f"{folder}: {what} {results['task'][what]!r} is {first[1]['task'][what]!r} in {first[0]}; "
                     "only rehearsals on the same data and test split can be compared."
                 )
     arms: list[dict[str, Any]] = []

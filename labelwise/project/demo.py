@@ -42,7 +42,7 @@ def run(out: Path, texts: int, executor: Executor, progress: Progress) -> dict[s
     experiment = Experiment(
         out=out, source="generated support inbox", label_column="intent",
         strategies=(DEFAULT_STRATEGY, "random"), seeds=SEEDS,
-        base={"project": {"name": "demo"}, "selection": {"start": "typiclust", "initial": 60, "batch": 60, "budget": 600}},
+        base={"selection": {"start": "typiclust", "initial": 60, "batch": 60, "budget": 600}},
         oracle={"use": "noisy", "annotators": ANNOTATORS},
         title="A generated support inbox", synthetic=True, fingerprint=f"inbox:{texts}:{len(GUIDELINES)}",
     )  # fmt: skip

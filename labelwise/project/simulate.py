@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelwise.core import Answer, InputError, Oracle, Task, WrongMoment, stream
+from labelwise.core import Answer, InputError, Oracle, WrongMoment, stream
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.measure import curves
 from labelwise.measure.splits import SPLITS
@@ -57,7 +57,8 @@ class Experiment:
 
     def protocol(self) -> dict[str, Any]:
         """What must be equal for two runs to be continued in, or compared across, one folder."""
-        return {"source": self.source, "fingerprint": self.fingerprint, "label_column": self.label_column, "kind": self.kind,
+        return {"source": self.source, "fingerprint": self.fingerprint,
+                "label_column": self.label_column, "kind": self.kind,
                 "separator": self.separator, "base": json.loads(canonical_json(dict(self.base))),
                 "oracle": describe(build("oracles", self.oracle, "--oracle"))}  # fmt: skip
 
@@ -278,7 +279,8 @@ def _results(experiment: Experiment, base: Workspace, records: list[dict[str, An
     summary = curves.summarise(arms, metric="accuracy", baseline="random", rng=stream(0, "summary"))
     shown = next((r for r in records if r["strategy"] != "random"), records[0])
     return {
-        "version": 1, "title": experiment.title or f"Rehearsal on {experiment.source}", "synthetic": experiment.synthetic,
+        "version": 1,
+        "title": experiment.title or f"Rehearsal on {experiment.source}", "synthetic": experiment.synthetic,
         "task": {"dataset": experiment.source, **_facts(base)},
         "protocol": {**experiment.protocol(), "config": base.config.written_out(), "seeds": list(experiment.seeds),
                      "strategies": [label_of(s) for s in experiment.strategies]},

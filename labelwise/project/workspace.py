@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, State, Trainer, WrongMoment
+from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, Trainer, WrongMoment
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.project import config as configs
 from labelwise.project.components import build

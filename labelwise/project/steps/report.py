@@ -36,7 +36,7 @@ def simulation_facts(results: dict[str, Any], command: str = "") -> dict[str, An
         "model": _model(shown["model"], shown["calibration"]),
         "selected": _selected(shown["batches"], shown["strategy"], {}, {}),
         "selection_counts": [
-            {"round": b["round"], "control": b["control"], "strategy": b["size"] - b["control"], "fallback": b["fallback"]}
+            {"strategy": b["size"] - b["control"], **{name: b[name] for name in ("round", "control", "fallback")}}
             for b in shown["batches"]
         ],
         "versions": [],

@@ -67,12 +67,12 @@ def resolve(ledger: Ledger, name: str) -> str:
     if name == "latest" and names:
         return str(names[-1])
     if name in ledger.tags:
-        return ledger.tags[name]
+        return str(ledger.tags[name])
     found = sorted({full for full in names if full.startswith(name)}) if len(name) >= 4 else []
     if len(found) != 1:
         known = ", ".join([*sorted(ledger.tags), *dict.fromkeys(full[:12] for full in names)]) or "none yet"
         raise InputError(f"data version {name!r}: {'ambiguous' if found else 'unknown'}. Known: {known}.")
-    return found[0]
+    return str(found[0])
 
 
 def tag_snapshot(workspace: Workspace, tag: str, name: str) -> str:
