@@ -78,7 +78,7 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
 
 
 def calibrate(workspace: Workspace) -> None:
-    """Fit the calibration of the newest model on its out-of-fold beliefs; on those of the random control if they suffice."""
+    """Fit the calibration of the newest model on out-of-fold beliefs, of the random control if they suffice."""
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
     stored = workspace.artefacts.get(ref(entry["ref"]))
