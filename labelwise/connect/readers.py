@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ READABLE = (
 class Columns:
     """Which columns mean what; every other column is metadata.
 
-    ``text`` defaults to the column "text", or else to the only column of strings; ``id`` and
+    ``text`` defaults to the column "text", or else to the only other column of strings; ``id`` and
     ``split`` default to the columns of these names, if there are any.
     """
 
@@ -142,7 +142,7 @@ def _roles(chunk: Chunk, columns: Columns) -> Columns:
     for role, name in (("text", columns.text), ("id", columns.id), ("split", columns.split)):
         if name is not None and name not in names:
             raise unknown(f"column for {role}", name, names, chunk.place)
-    text = columns.text or _text_column(chunk)
+    text = columns.text or _text_column(chunk, {columns.id, columns.split, "id", "split"})
     values = chunk.columns[text]
     if isinstance(values, pa.Array) and not _is_text(values):
         raise InputError(
@@ -156,11 +156,11 @@ def _roles(chunk: Chunk, columns: Columns) -> Columns:
     )
 
 
-def _text_column(chunk: Chunk) -> str:
-    """The column "text", or the only one that holds strings; InputError listing what there is."""
+def _text_column(chunk: Chunk, taken: Collection[str | None]) -> str:
+    """The column "text", or the only other one that holds strings; InputError listing what there is."""
     if "text" in chunk.columns:
         return "text"
-    texts = [name for name, values in chunk.columns.items() if _is_text(values)]
+    texts = [name for name, values in chunk.columns.items() if name not in taken and _is_text(values)]
     if len(texts) == 1:
         return texts[0]
     problem = unknown("column for text", "text", chunk.columns, chunk.place)

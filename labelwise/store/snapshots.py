@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
         ("annotators", pa.int32()),
     ]
 )
+LETTERS = {pa.string(): "s", pa.float64(): "d", pa.int32(): "i"}
 NAME = re.compile(r"[0-9a-f]{32}")
 REMEDY = "Restore it from a backup; `labelwise advance` makes a new snapshot of what the log holds now."
 
@@ -173,19 +174,20 @@ def _check_label(label: str) -> None:
 def _hash(rows: pa.Table) -> str:
     """BLAKE2b-128 over rows from ``_canonical``, column by column in the schema's order.
 
-    A column is its name and type, one byte per row for "has a value", and the values, little-endian,
+    A column is its name and a letter for its type, one byte per row for "has a value", and the values, little-endian,
     null as zero or "": numbers as they are, strings as all lengths in UTF-8 bytes and then all bytes.
     """
     digest = hashlib.blake2b(f"labelwise snapshot 1\n{rows.num_rows}\n".encode(), digest_size=16)
     for field in SCHEMA:
         values = rows[field.name]
-        digest.update(f"{field.name}:{field.type}\n".encode())
+        letter = LETTERS[field.type]
+        digest.update(f"{field.name}:{letter}\n".encode())
         digest.update(values.is_valid().to_numpy().astype(np.uint8).tobytes())
-        if pa.types.is_string(field.type):
+        if letter == "s":
             values = values.fill_null("")
             digest.update(pc.binary_length(values).to_numpy().astype("<i8").tobytes())
             digest.update("".join(values.to_pylist()).encode())
         else:
             numbers = values.fill_null(0).to_numpy() + 0  # -0.0 becomes 0.0
-            digest.update(numbers.astype("<f8" if field.type == pa.float64() else "<i4").tobytes())
+            digest.update(numbers.astype({"d": "<f8", "i": "<i4"}[letter]).tobytes())
     return digest.hexdigest()
