@@ -63,7 +63,7 @@ def simulate(
         "encoder": fragment(encoder, "--encoder"),
         "trainer": fragment(trainer, "--trainer"),
         "selection": {"start": fragment(start, "--start"), "initial": initial, "batch": batch, "budget": budget,
-                      "control": control, "holdout": 0.0 if split_column else 0.2},
+                      "control": control, "holdout": 0.2},
     }  # fmt: skip
     experiment = rehearsal.Experiment(
         out=out, source=", ".join(p.name for p in paths)[:200], label_column=label_column,

@@ -61,7 +61,7 @@ def summarise(
 
 
 def bands(arms: Sequence[Arm], metric: str = "accuracy", *, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Per strategy: labels, mean, lo, hi (95 % bootstrap over seeds; null below two seeds), JSON-ready.
+    """Per strategy: labels, mean, lo, hi (95 % bootstrap over seeds; nulls below two seeds), JSON-ready.
 
     Seeds whose rounds fell on slightly different numbers of labels are read off at those of the
     lowest seed, within the range that all seeds of the strategy cover.
@@ -70,7 +70,7 @@ def bands(arms: Sequence[Arm], metric: str = "accuracy", *, rng: np.random.Gener
     for name, curve in _aligned(arms, metric, common=False).items():
         row: dict[str, Any] = {"strategy": name, "labels": [float(x) for x in curve.grid]}
         row["mean"] = curve.values.mean(axis=0).tolist()
-        row["lo"] = row["hi"] = None
+        row["lo"] = row["hi"] = [None] * len(curve.grid)
         if len(curve.seeds) > 1:
             means = curve.values[_draws(len(curve.seeds), rng)].mean(axis=1)
             row["lo"], row["hi"] = np.percentile(means, [2.5, 97.5], axis=0).tolist()

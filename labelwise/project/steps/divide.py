@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import labelwise
 from labelwise.core import State, stream
 from labelwise.core.canon import digest_of
 from labelwise.measure.splits import SPLITS, divide, leaks
@@ -34,7 +35,8 @@ def _divide(workspace: Workspace, ledger: Ledger) -> State:
     shards = list(ledger.shards)
     keys = np.concatenate([workspace.texts.keys(shard) for shard in shards])
     signatures = np.concatenate([_signatures(workspace, shard) for shard in shards])
-    groups = duplicates.groups(signatures)
+    texts = [text for shard in shards for chunk in workspace.texts.texts(shard) for text in chunk]
+    groups = duplicates.groups(signatures, texts)
     declared = np.concatenate([_declared(workspace, ledger, shard) for shard in shards])
     salt = int(stream(workspace.config.project.seed, "holdout").integers(2**63))
     splits = divide(declared, groups, keys, workspace.config.selection.holdout, salt, _previous(workspace, ledger))
@@ -58,7 +60,7 @@ def _signatures(workspace: Workspace, shard: str) -> Array:
             workspace.progress("near-duplicates", done + 1, done + 2)
         return State({"signatures": np.concatenate(parts)})
 
-    made = workspace.artefacts.once("signatures", {"shard": shard, "version": duplicates.VERSION}, make)
+    made = workspace.artefacts.once("signatures", {"shard": shard, "labelwise": labelwise.__version__}, make)
     return workspace.artefacts.get(made).arrays["signatures"]
 
 
