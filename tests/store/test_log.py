@@ -112,9 +112,10 @@ class LogEqualsDict(RuleBasedStateMachine):
         assert self.log.read() == list(self.model.values())
 
     def teardown(self):
-        assert self.log.damaged() == []
+        damage = self.log.damaged()
         self.log.close()
         self.folder.cleanup()
+        assert damage == []
 
 
 LogEqualsDict.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
@@ -449,6 +450,12 @@ def test_names_that_cannot_be_recorded_are_refused(path, field, value):
 def test_data_that_is_no_object_is_refused(path):
     with SqliteLog(path) as log, pytest.raises(InputError, match="is not an object"):
         log.append(Event("voted", "k", "ann", ["a"]))
+
+
+@pytest.mark.parametrize("time", [-0.0, 0, 5e-324, 1e300])
+def test_any_time_is_read_as_it_was_recorded(path, time):
+    with SqliteLog(path, clock=lambda: time) as log:
+        assert log.append(event("k")) == log.read()
 
 
 def test_one_string_as_kinds_is_refused(path):
