@@ -20,7 +20,7 @@ from labelwise.select import fields, picking
 Vectors = npt.NDArray[np.float32]
 
 ROUNDS = 8
-"""Passes of k-means; later ones hardly move a centre."""
+"""Passes of k-means; with 25, accuracy on Banking77 differed by less than it does between seeds."""
 SAMPLE = 64
 """Texts per centre that k-means learns from; all are assigned."""
 CROWD = 4096

@@ -91,7 +91,7 @@ class SqliteLog:
         if not drafts:
             return []
         with self._use(self._writing), transaction(self._writer, "IMMEDIATE"):
-            at = float(self._clock())
+            at = float(self._clock()) + 0.0  # SQLite keeps -0.0 as 0.0, which would break the seal
             seq: int = self._writer.execute("SELECT coalesce(max(seq), 0) FROM events").get
             recorded = []
             for key, *rest in drafts:
