@@ -82,8 +82,7 @@ def workspace(folder: Path) -> Iterator[Workspace]:
     """The project in a folder, with progress bars."""
     from labelwise.project.workspace import Workspace
 
-    with progress() as update:
-        opened = Workspace.open(folder, update)
+    with progress() as update, Workspace.open(folder, update) as opened:
         yield opened
 
 

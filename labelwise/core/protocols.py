@@ -217,7 +217,11 @@ class EventLog(Protocol):
         ...
 
     def read(self, after: int = 0, kinds: Sequence[str] = ()) -> Sequence[Event]:
-        """Events with seq > after (of these kinds, or all), by rising seq, none ever skipped later."""
+        """Events with seq > after (of these kinds, or all), by rising seq; seq counts from 1 without gaps."""
+        ...
+
+    def close(self) -> None:
+        """Release what the log holds open."""
         ...
 
 

@@ -32,8 +32,8 @@ def examine(folder: Path) -> list[Finding]:
         checks.append(("project", lambda: _opened(folder)))
     findings = [_run(name, check) for name, check in checks]
     if len(checks) == 3 and findings[-1].ok:
-        workspace = Workspace.open(folder)
-        findings += [_run(name, check) for name, check in _project_checks(workspace)]
+        with Workspace.open(folder) as workspace:
+            findings += [_run(name, check) for name, check in _project_checks(workspace)]
     return findings
 
 
@@ -60,7 +60,8 @@ def _static() -> str:
 
 
 def _opened(folder: Path) -> str:
-    return f"{Workspace.open(folder).config.project.name}, {configs.FILE} is valid"
+    with Workspace.open(folder) as workspace:
+        return f"{workspace.config.project.name}, {configs.FILE} is valid"
 
 
 def _project_checks(workspace: Workspace) -> Iterator[tuple[str, Callable[[], str]]]:

@@ -77,7 +77,11 @@ def simulate(experiment: Experiment, tables: Tables, executor: Executor, progres
     for strategy in experiment.strategies:
         build("strategies", strategy, "--strategy")
     _claim(experiment)
-    base = prepare(experiment, tables, progress)
+    with prepare(experiment, tables, progress) as base:
+        return _run(experiment, base, executor, progress)
+
+
+def _run(experiment: Experiment, base: Workspace, executor: Executor, progress: Progress) -> dict[str, Any]:
     base_config = base.config.written_out()
     jobs = [(experiment, base_config, strategy, seed) for strategy, seed in experiment.arms()]
     records: dict[int, dict[str, Any]] = {}
@@ -194,7 +198,12 @@ def run_arm(job: tuple[Experiment, Mapping[str, Any], Any, int]) -> dict[str, An
     slug = re.sub(r"[^a-z0-9]+", "-", label_of(strategy).lower()).strip("-")[:40]
     home = experiment.out / "runs" / f"{slug}-{digest_of([describe(config), seed])[:8]}-seed{seed}"
     artefacts = Layered(TRANSIENT, MemoryArtefacts(64), DiskArtefacts(shared / "artefacts"))
-    workspace = _workspace(home, config, Texts(shared / "texts"), artefacts)
+    with _workspace(home, config, Texts(shared / "texts"), artefacts) as workspace:
+        return _arm(experiment, workspace, strategy)
+
+
+def _arm(experiment: Experiment, workspace: Workspace, strategy: Any) -> dict[str, Any]:
+    shared, seed = experiment.out / "pool", workspace.config.project.seed
     with SqliteLog(shared / "log.db") as log:
         workspace.log.append(*log.read(kinds=SHARED))
     oracle: Oracle = build("oracles", experiment.oracle, "--oracle")

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,16 @@ class Workspace:
         workspace._restore_checkpoint()
         workspace.remember_config()
         return workspace
+
+    def close(self) -> None:
+        """Release the log; nothing can be recorded after."""
+        self.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def snapshots(self) -> Path:

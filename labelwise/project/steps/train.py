@@ -8,6 +8,7 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import labelwise
 from labelwise.core import Examples, Model, State, from_arrays, stream
@@ -70,7 +71,9 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
         groups=groups_of(workspace, workspace.now(), ids),
     )
     start: Model | None = workspace.model(entry["start_from"]) if entry["start_from"] else None
-    model = config.trainer.fit(examples, start, stream(entry["seed"], "train", entry["version"]))
+    # Many small products: more threads than one only wait for each other, and differ in the last bits.
+    with threadpool_limits(1):
+        model = config.trainer.fit(examples, start, stream(entry["seed"], "train", entry["version"]))
     held_out = model.held_out.arrays() if model.held_out is not None else {}
     state = model.state()
     arrays = {**state.arrays, **{f"held-out/{name}": array for name, array in held_out.items()}}
