@@ -58,13 +58,12 @@ class Head:
 
     def probs(self, vectors: Array) -> Array:
         """(m, c) float32. O(m d k) time, memory of the answer."""
-        learned = probabilities(self.coef, self.intercept, vectors, self.link)
         if len(self.seen) == len(self.rest):
-            return learned
+            return probabilities(self.coef, self.intercept, vectors, self.link)
         out = np.tile(self.rest.astype(np.float32), (len(vectors), 1))
-        if self.link == "softmax":
-            learned *= np.float32(1.0 - self.rest.sum())
-        out[:, self.seen] = learned
+        if len(self.seen):
+            learned = probabilities(self.coef, self.intercept, vectors, self.link)
+            out[:, self.seen] = learned * np.float32(1.0 - self.rest.sum()) if self.link == "softmax" else learned
         return out
 
 
