@@ -13,7 +13,7 @@ from labelwise.core import Answer, Consensus, Span, Task, Vote, unknown
 
 @dataclass(frozen=True, slots=True)
 class Majority:
-    """Every vote counts the same; order is of no account. O(votes); a million votes take about 2 s.
+    """Every vote counts the same; order is of no account. O(votes); a million votes take 2 to 4 s.
 
     single: the answer with most votes, of equals the first in the task's order (confidence then
     is at most a half); confidence is its share of the votes. multi: every label more than half
