@@ -58,13 +58,12 @@ class Head:
 
     def probs(self, vectors: Array) -> Array:
         """(m, c) float32. O(m d k) time, memory of the answer."""
-        learned = probabilities(self.coef, self.intercept, vectors, self.link)
         if len(self.seen) == len(self.rest):
-            return learned
+            return probabilities(self.coef, self.intercept, vectors, self.link)
         out = np.tile(self.rest.astype(np.float32), (len(vectors), 1))
-        if self.link == "softmax":
-            learned *= np.float32(1.0 - self.rest.sum())
-        out[:, self.seen] = learned
+        if len(self.seen):
+            learned = probabilities(self.coef, self.intercept, vectors, self.link)
+            out[:, self.seen] = learned * np.float32(1.0 - self.rest.sum()) if self.link == "softmax" else learned
         return out
 
 
@@ -103,7 +102,7 @@ class Linear:
 
     grid: the C to try, each > 0, per example of mean weight; folds: held-out folds (2..20),
     doubled below 100 examples. Weights act relative to their mean, so rescaling them all
-    changes nothing. Banking77 (n=1000, d=256, 77 classes): about 2 s on one core.
+    changes nothing. Banking77 (n=1000, d=256, 77 classes): 2.4 s on one core.
     """
 
     grid: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
