@@ -113,7 +113,7 @@ class Model(Protocol):
 
     @property
     def held_out(self) -> Beliefs | None:
-        """Out-of-fold beliefs about its own training examples, in their order; None if there are none."""
+        """Out-of-fold beliefs about its own training examples, in their order; None if it keeps none."""
         ...
 
     def state(self) -> State: ...

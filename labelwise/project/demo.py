@@ -43,7 +43,7 @@ def run(out: Path, texts: int, executor: Executor, progress: Progress) -> dict[s
         out=out, source="generated support inbox", label_column="intent",
         strategies=(DEFAULT_STRATEGY, "random"), seeds=SEEDS,
         base={"selection": {"start": "typiclust", "initial": 60, "batch": 60, "budget": 600}},
-        oracle={"use": "noisy", "annotators": ANNOTATORS},
+        oracle={"use": "noisy", "people": ANNOTATORS},
         title="A generated support inbox", synthetic=True, fingerprint=f"inbox:{texts}:{len(GUIDELINES)}",
     )  # fmt: skip
     return simulate(experiment, tables, executor, progress)

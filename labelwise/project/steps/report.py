@@ -88,6 +88,7 @@ def _model(evaluation: dict[str, Any], calibration: dict[str, Any]) -> dict[str,
         return None
     names = ("version", "metrics", "per_class", "reliability", "slices", "basis", "n")
     kept = {name: evaluation[name] for name in names if name in evaluation}
+    kept["slices"] = [{"column": c, **row} for c, found in evaluation["slices"].items() for row in found["values"]]
     return {**kept, "temperature": calibration.get("temperature")}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import labelwise
-from labelwise.core import Examples, Model, State, from_arrays, stream
+from labelwise.core import ContractError, Examples, Model, State, stream
 from labelwise.project import config as configs
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
@@ -74,18 +74,17 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
     # Many small products: more threads than one only wait for each other, and differ in the last bits.
     with threadpool_limits(1):
         model = config.trainer.fit(examples, start, stream(entry["seed"], "train", entry["version"]))
-    held_out = model.held_out.arrays() if model.held_out is not None else {}
     state = model.state()
-    arrays = {**state.arrays, **{f"held-out/{name}": array for name, array in held_out.items()}}
-    return State(arrays, {**state.facts, "examples": len(examples)})
+    return State(state.arrays, {**state.facts, "examples": len(examples)})
 
 
 def calibrate(workspace: Workspace) -> None:
     """Fit the calibration of the newest model on out-of-fold beliefs, of the random control if they suffice."""
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
-    stored = workspace.artefacts.get(ref(entry["ref"]))
-    held_out = {n.removeprefix("held-out/"): a for n, a in stored.arrays.items() if n.startswith("held-out/")}
+    held_out = workspace.model(entry["version"]).held_out
+    if held_out is None:
+        raise ContractError(f"trainer {entry['config']['trainer']['use']!r} keeps no held-out beliefs to calibrate on")
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     columns = part(rows, "train")
     truth = config.task.targets(answers(config.task, columns["label"]))
@@ -95,12 +94,10 @@ def calibrate(workspace: Workspace) -> None:
         chosen, basis = np.arange(len(truth)), "out-of-fold, all labels"
 
     def make() -> State:
-        if not held_out:
-            return config.calibrator.fit(_nothing(entry, stored), truth[:0], np.zeros(0)).state()
-        beliefs = from_arrays(held_out).take(chosen)
-        return config.calibrator.fit(beliefs, truth[chosen], np.array(columns["weight"])[chosen]).state()
+        weights = np.array(columns["weight"])[chosen]
+        return config.calibrator.fit(held_out.take(chosen), truth[chosen], weights).state()
 
-    inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "basis": basis}
+    inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "rows": chosen.tolist()}
     made = workspace.artefacts.once("calibration", inputs, make)
     facts = workspace.artefacts.get(made).facts
     data = {"version": entry["version"], "ref": str(made), "basis": basis, "labels": len(chosen), **facts}
@@ -129,12 +126,6 @@ def reproduce(workspace: Workspace, version: int) -> dict[str, Any]:
 
 def _gap(a: Any, b: Any) -> float:
     return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0)) if a.shape == b.shape else np.inf
-
-
-def _nothing(entry: dict[str, Any], stored: State) -> Any:
-    """No beliefs at all, in the form the task has: what a model without held-out examples offers."""
-    kind, c = entry["config"]["task"]["kind"], len(entry["config"]["task"]["labels"])
-    return from_arrays({"multilabel" if kind == "multi" else "categorical": np.zeros((0, c))})
 
 
 @cache
