@@ -103,11 +103,8 @@ def summary_table(summary: list[dict[str, Any]]) -> None:
             "not reached" if reached is None else f"{reached:.0f}", "-" if saving is None else f"{saving:.0%}",
             "-" if row["p_value_vs_random"] is None else f"{row['p_value_vs_random']:.3f}",
         ])  # fmt: skip
-    ui.table(
-        ["strategy", "seeds", "area under curve", "95 % interval", "final accuracy", "labels to random's final",
-         "saving", "p against random"],
-        rows,
-    )  # fmt: skip
+    ui.table(["strategy", "seeds", "area", "95 % interval", "final", "labels needed", "saving", "p"], rows)
+    ui.say("area: under the learning curve. labels needed: to reach random labelling's final accuracy.")
 
 
 def compare(

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from labelwise.core import InputError, stream
-from labelwise.project.config import DEFAULT_STRATEGY
 from labelwise.project.executors import Executor
 from labelwise.project.inbox import GUIDELINES, inbox
 from labelwise.project.simulate import Experiment, simulate
@@ -33,7 +32,6 @@ def run(out: Path, texts: int, executor: Executor, progress: Progress) -> dict[s
         meta = [{name: row[name] for name in ("intent", "domain", "lang")} for row in rows]
         yield pa.table({
             "text": [row["text"] for row in rows],
-            "source_id": [row["id"] for row in rows],
             "split": [row["split"] for row in rows],
             "place": [f"inbox:{number}" for number in range(1, len(rows) + 1)],
             "meta": pa.array(meta),
@@ -41,7 +39,7 @@ def run(out: Path, texts: int, executor: Executor, progress: Progress) -> dict[s
 
     experiment = Experiment(
         out=out, source="generated support inbox", label_column="intent",
-        strategies=(DEFAULT_STRATEGY, "random"), seeds=SEEDS,
+        strategies=("default", "random"), seeds=SEEDS,
         base={"selection": {"start": "typiclust", "initial": 60, "batch": 60, "budget": 600}},
         oracle={"use": "noisy", "people": ANNOTATORS},
         title="A generated support inbox", synthetic=True, fingerprint=f"inbox:{texts}:{len(GUIDELINES)}",

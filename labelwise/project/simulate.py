@@ -75,7 +75,7 @@ def simulate(experiment: Experiment, tables: Tables, executor: Executor, progres
     if len(set(names)) < len(names):
         raise InputError(f"--strategy: {names} names a strategy twice; give every strategy once.")
     for strategy in experiment.strategies:
-        build("strategies", strategy, "--strategy")
+        build("strategies", spec_of(strategy), "--strategy")
     _claim(experiment)
     with prepare(experiment, tables, progress) as base:
         return _run(experiment, base, executor, progress)
@@ -92,6 +92,11 @@ def _run(experiment: Experiment, base: Workspace, executor: Executor, progress: 
     results = _results(experiment, base, [records[i] for i in range(len(jobs))])
     write_atomically(experiment.out / "results.json", json.dumps(results, ensure_ascii=False, indent=1).encode())
     return results
+
+
+def spec_of(strategy: Any) -> Any:
+    """The component that an arm's strategy stands for; "default" is that of a new project."""
+    return configs.DEFAULT_STRATEGY if strategy == "default" else strategy
 
 
 def _claim(experiment: Experiment) -> None:
@@ -192,7 +197,7 @@ def run_arm(job: tuple[Experiment, Mapping[str, Any], Any, int]) -> dict[str, An
     """One strategy with one seed, from its first batch (or where it was stopped) to the end of the budget."""
     experiment, base_config, strategy, seed = job
     values = {**base_config, "project": {**base_config["project"], "seed": seed}}
-    values["selection"] = {**base_config["selection"], "strategy": strategy}
+    values["selection"] = {**base_config["selection"], "strategy": spec_of(strategy)}
     config = configs.parse(values)
     shared = experiment.out / "pool"
     slug = re.sub(r"[^a-z0-9]+", "-", label_of(strategy).lower()).strip("-")[:40]
