@@ -12,7 +12,7 @@ import numpy.typing as npt
 from labelwise.core.beliefs import Beliefs
 from labelwise.core.errors import ContractError
 from labelwise.core.pool import Nomination, Pool, Selection
-from labelwise.core.task import Answer, Task
+from labelwise.core.task import Answer, Kind, Task
 
 Array = npt.NDArray[Any]
 
@@ -125,6 +125,11 @@ class Trainer(Protocol):
 
     @property
     def reads(self) -> str: ...
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of task it can learn; for others answers are collected and versioned, not learned."""
+        ...
 
     def fit(self, examples: Examples, start_from: Model | None, rng: np.random.Generator) -> Model:
         """A new model; the start only makes it faster, never different beyond tolerance."""

@@ -27,6 +27,7 @@ from labelwise.core import (
     DamagedRecord,
     Examples,
     InputError,
+    Kind,
     Model,
     Multilabel,
     State,
@@ -118,6 +119,10 @@ class Linear:
     @property
     def reads(self) -> str:
         return "vectors"
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("single", "multi")
 
     def fit(self, examples: Examples, start_from: Model | None, rng: np.random.Generator) -> LinearModel:
         """Choose C on held-out folds, then fit all examples.

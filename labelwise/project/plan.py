@@ -105,7 +105,7 @@ def _first_due(ledger: Ledger, config: Config) -> tuple[str, str] | None:
     batch_done = not ledger.pending or fresh >= max(1, config.selection.batch // 2)
     if fresh and batch_done:
         return "snapshot", f"{fresh} new answers"
-    if snapshot is None or not snapshot["counts"].get("train"):
+    if snapshot is None or not snapshot["counts"].get("train") or config.task.kind not in config.trainer.kinds:
         return None
     if model is None or model["upto"] != snapshot["upto"]:
         return "train", f"data version {snapshot['name'][:12]} has no model"
