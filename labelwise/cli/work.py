@@ -166,6 +166,9 @@ def label_import(
     annotator: Annotated[str, typer.Option(help="Who answered, where the file has no annotator column.")] = "import",
     separator: Annotated[str, typer.Option(help="Between several labels of one text.")] = "|",
     rejects: Annotated[Path | None, typer.Option(help="Record the good rows and list the others here.")] = None,
+    skip_rest: Annotated[
+        bool, typer.Option("--skip-rest", help="Texts still unanswered after this are skipped.")
+    ] = False,
     project: ui.Folder = Path(),
     json: ui.Json = False,
 ) -> None:
@@ -178,7 +181,7 @@ def label_import(
     from labelwise.connect.labels import read_labels
     from labelwise.connect.rejects import RejectFile
     from labelwise.core.intake import Reject
-    from labelwise.project.steps.submit import check, submit
+    from labelwise.project.steps.submit import check, skip, submit
 
     with ui.workspace(project) as workspace:
         found = read_labels(
@@ -194,8 +197,10 @@ def label_import(
                     listed(Reject(place, problem, ""))
             found = [s for s, problem in zip(found, problems, strict=True) if not problem]
         recorded = submit(workspace, found)
+        passed = skip(workspace, workspace.now().pending, annotator) if skip_rest else []
     facts: dict[str, Any] = {"read": len(found) + refused, "recorded": len(recorded),
-                             "unchanged": len(found) - len(recorded), "rejected": refused}  # fmt: skip
+                             "unchanged": len(found) - len(recorded), "rejected": refused,
+                             "skipped": len(passed)}  # fmt: skip
     ui.show_json(facts) if json else ui.pairs(facts)
     if not json:
         ui.say("Next: labelwise advance")

@@ -49,6 +49,7 @@ class Ledger:
     batches: list[dict[str, Any]] = field(default_factory=list)
     asked: dict[str, Asked] = field(default_factory=dict)
     given: dict[str, dict[str, Given]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     answers: int = 0
     last_answer: int = 0
     seconds: float = 0.0
@@ -72,8 +73,8 @@ class Ledger:
 
     @property
     def pending(self) -> list[str]:
-        """Asked and not answered by anybody, in the order they were chosen."""
-        return [text for text in self.asked if text not in self.given]
+        """Asked and neither answered nor skipped by anybody, in the order they were chosen."""
+        return [text for text in self.asked if text not in self.given and text not in self.skipped]
 
     @property
     def annotated(self) -> int:
@@ -157,6 +158,10 @@ def _answered(ledger: Ledger, event: Event) -> None:
     ledger.seconds += data["seconds"]
 
 
+def _skipped(ledger: Ledger, event: Event) -> None:
+    ledger.skipped[event.data["text"]] = event.data["annotator"]
+
+
 def _snapshot(ledger: Ledger, event: Event) -> None:
     ledger.snapshots.append(dict(event.data))
 
@@ -191,6 +196,7 @@ FOLDS: dict[str, Callable[[Ledger, Event], None]] = {
     "pool.divided": _divided,
     "batch.selected": _selected,
     "answer.given": _answered,
+    "text.skipped": _skipped,
     "snapshot.taken": _snapshot,
     "model.trained": _trained,
     "model.calibrated": _calibrated,

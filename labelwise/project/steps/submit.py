@@ -55,6 +55,14 @@ def submit(workspace: Workspace, submissions: Sequence[Submission]) -> list[Even
     return workspace.log.append(*events) if events else []
 
 
+def skip(workspace: Workspace, texts: Sequence[str], annotator: str) -> list[Event]:
+    """Record that these texts cannot be answered, so that a batch does not wait for them; an answer may still come."""
+    workspace.rows_of(texts)
+    data = [{"text": text, "annotator": annotator} for text in texts]
+    events = [Event("text.skipped", f"skip:{d['text']}:{annotator}", annotator, d) for d in data]
+    return workspace.log.append(*events) if events else []
+
+
 def _problem(workspace: Workspace, s: Submission, known: set[str], length: int | None) -> str:
     if s.text not in known:
         return (
