@@ -27,6 +27,7 @@ from labelwise.core import (
     Trainer,
     unknown,
 )
+from labelwise.core.intake import encodable
 
 KINDS: dict[type, str] = {
     Scorer: "scorers",
@@ -137,6 +138,8 @@ def _scalar(hint: Any, value: Any, place: str) -> Any:
         raise TypeError(f"{place}: a component's field has the type {hint!r}, which config cannot express")
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise InputError(f"{place}: {value!r} is not {wanted[hint]}.")
+    if hint is str and not encodable(value):
+        raise InputError(f"{place}: {value!r} is not valid Unicode.")
     return value
 
 
