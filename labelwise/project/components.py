@@ -55,7 +55,8 @@ def build(kind: str, spec: Any, place: str = "") -> Any:
         spec = {"use": spec}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
         names = ", ".join(installed(kind))
-        raise InputError(f'{place}: {spec!r} is not a component; write {{ use = "name", ... }} with one of: {names}.')
+        where = f"{place}: " if place else ""
+        raise InputError(f'{where}{spec!r} is not a component; write {{ use = "name", ... }} with one of: {names}.')
     name = spec["use"]
     if kind == "strategies" and name not in installed(kind) and name in installed("scorers"):
         spec = {"use": "top", "scorer": dict(spec)}
