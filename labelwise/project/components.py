@@ -166,10 +166,10 @@ def describe(component: Any) -> Any:
 
 @cache
 def _name_of(cls: type) -> str:
-    target = f"{cls.__module__}:{cls.__qualname__}"
+    # by identity: an entry point may name the module that exports the class rather than the one that defines it
     for kind in KINDS.values():
         for name, point in installed(kind).items():
-            if point.value == target:
+            if point.attr == cls.__qualname__ and point.load() is cls:
                 return name
     return ""
 
