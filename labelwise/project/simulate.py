@@ -25,6 +25,7 @@ from labelwise.project.executors import Executor
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.plan import advance
 from labelwise.project.steps.ingest import ingest
+from labelwise.project.steps.report import shown_items
 from labelwise.project.steps.submit import Submission, submit
 from labelwise.project.workspace import TRANSIENT, Progress, Workspace, silent
 from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
@@ -272,11 +273,18 @@ def example(ledger: Ledger) -> dict[str, Any]:
     return {
         "model": {"version": last["version"], "snapshot": last["snapshot"], **last["evaluation"]},
         "calibration": last["calibration"],
-        "batches": [{k: b[k] for k in ("round", "fallback")} | {"items": b["items"][:12], "size": len(b["items"]),
-                     "control": sum(i["arm"] != "strategy" for i in b["items"])} for b in ledger.batches],
+        "batches": [_shown(batch, len(ledger.batches)) for batch in ledger.batches],
         "annotators": {name: [len(s), sorted(s)[len(s) // 2]] for name, s in sorted(by_annotator.items())},
         "seconds": ledger.seconds,
     }  # fmt: skip
+
+
+def _shown(batch: dict[str, Any], batches: int) -> dict[str, Any]:
+    """What the report tells of one batch."""
+    items = batch["items"]
+    control = sum(item["arm"] != "strategy" for item in items)
+    told = {"round": batch["round"], "fallback": batch["fallback"], "size": len(items), "control": control}
+    return {**told, "items": shown_items(items, batches)}
 
 
 def _facts(base: Workspace) -> dict[str, Any]:

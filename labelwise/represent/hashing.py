@@ -5,8 +5,8 @@ Works in any script and language and learns from the pool alone. Words and chara
 document frequency, and scaled to unit norm each, so that the many n-grams do not drown the words.
 
 Known trade-offs: the basis knows only n-grams of the sample it was fitted on; a text made of
-others becomes zeros under "svd". "projection" needs no basis but is clearly worse.
-Figures: docs/decisions/0004-encoders.md.
+others becomes zeros under "svd". "projection" stores no basis but separates classes far worse.
+Speed: docs/decisions/0004-encoders.md.
 """
 
 from __future__ import annotations

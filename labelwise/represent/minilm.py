@@ -3,7 +3,8 @@
 Any folder in the form of sentence-transformers whose pooling is the mean: ``tokenizer.json`` and
 an ONNX model whose first output is one vector per token. Nothing is downloaded.
 
-Known trade-offs: two to three hundred times slower than ``static`` on a CPU.
+Known trade-offs: far slower than ``static`` on a CPU; rows of a real transformer differ between
+batches by rounding.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from labelwise.project.ledger import Ledger
 from labelwise.project.workspace import Workspace
 
 SHOWN = 60
+ENOUGH_SEEDS = 5
 CURVES = ("accuracy", "macro_f1", "log_loss", "ece")
 
 
@@ -64,12 +65,16 @@ def verdict(summary: list[dict[str, Any]]) -> str:
     best = max(rivals, key=lambda row: row["alc"])
     seeds = f"{best['seeds']} seed" + ("s" if best["seeds"] != 1 else "")
     interval = best["saving_interval"]
-    if best["saving"] is None or interval is None or interval[0] is None or interval[0] <= 0 or best["seeds"] < 2:
+    if best["saving"] is None or interval is None or interval[0] is None or interval[0] <= 0:
         return f"No measurable gain over random labelling ({seeds})."
-    return (
-        f"{best['strategy']} reached random labelling's final accuracy ({baseline['final']:.3f}) with "
-        f"{best['saving']:.0%} fewer labels (95 % interval {interval[0]:.0%} to {interval[1]:.0%}, {seeds})."
+    if best["seeds"] < ENOUGH_SEEDS:
+        return f"{best['strategy']} was ahead of random labelling, but {seeds} cannot show a gain; use {ENOUGH_SEEDS}."
+    told = (
+        f"{best['strategy']} reached random labelling's final accuracy ({100 * baseline['final']:.1f} %) with "
+        f"{100 * best['saving']:.0f} % fewer labels (95 % interval {100 * interval[0]:.0f} to "
+        f"{100 * interval[1]:.0f} %, {seeds})."
     )
+    return told.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _cost(shown: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +93,7 @@ def _model(evaluation: dict[str, Any], calibration: dict[str, Any]) -> dict[str,
         return None
     names = ("version", "metrics", "per_class", "reliability", "slices", "basis", "n")
     kept = {name: evaluation[name] for name in names if name in evaluation}
+    kept["version"] = f"Version {evaluation['version']}"
     kept["slices"] = [{"column": c, **row} for c, found in evaluation["slices"].items() for row in found["values"]]
     return {**kept, "temperature": calibration.get("temperature")}
 
@@ -96,10 +102,9 @@ def _selected(
     batches: list[dict[str, Any]], strategy: str, texts: dict[str, str], labels: dict[str, str]
 ) -> list[dict[str, Any]]:
     """A few texts of every round, newest rounds last; with texts only when they were asked for."""
-    each = max(2, SHOWN // max(1, len(batches)))
     rows = []
     for batch in batches:
-        for item in batch["items"][:each]:
+        for item in shown_items(batch["items"], len(batches)):
             row = {k: item[k] for k in ("arm", "score", "propensity", "reason")}
             row |= {"round": batch["round"], "strategy": strategy}
             if item["text"] in texts:
@@ -110,15 +115,20 @@ def _selected(
     return rows[-SHOWN:]
 
 
+def shown_items(items: list[dict[str, Any]], batches: int) -> list[dict[str, Any]]:
+    """A few items of one of so many batches: most of the strategy's choice, one of the control."""
+    each = max(3, SHOWN // batches)
+    chosen = [item for item in items if item["arm"] == "strategy"][: each - 1]
+    return chosen + [item for item in items if item["arm"] != "strategy"][: each - len(chosen)]
+
+
 def project_facts(workspace: Workspace, *, with_texts: bool = False) -> dict[str, Any]:
     """Facts of a project as it stands. Texts are shown only when asked for."""
     ledger, config = workspace.now(), workspace.config.written_out()
     champion = ledger.champion
     evaluation = (champion or {}).get("evaluation", {})
     selection = config["selection"]
-    shown = [
-        item["text"] for batch in ledger.batches for item in batch["items"][: max(2, SHOWN // len(ledger.batches))]
-    ]
+    shown = [i["text"] for batch in ledger.batches for i in shown_items(batch["items"], len(ledger.batches))]
     texts = (
         dict(zip(shown, workspace.texts.get(list(ledger.shards), shown), strict=True)) if with_texts and shown else {}
     )

@@ -18,7 +18,7 @@ from labelwise.project.ledger import Ledger, ref
 from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
 from labelwise.project.workspace import Workspace
 
-CONTROL_ENOUGH = 100
+CONTROL_ENOUGH = 50
 
 
 def train(workspace: Workspace) -> None:
