@@ -60,11 +60,16 @@ class Beliefs(Protocol):
 
 
 def _checked(probs: Array, kind: str) -> Array:
-    if probs.ndim != 2:
-        raise ContractError(f"{kind} needs probabilities of shape (n, c), not {probs.shape}")
+    if probs.ndim != 2 or probs.shape[1] < 1:
+        raise ContractError(f"{kind} needs probabilities of shape (n, c) with c >= 1, not {probs.shape}")
     if probs.size and not (np.isfinite(probs).all() and probs.min() >= 0 and probs.max() <= 1 + 1e-3):
         raise ContractError(f"{kind} needs finite probabilities in [0, 1]")
     return probs
+
+
+def _distributions(probs: Array, kind: str) -> None:
+    if not np.allclose(_checked(probs, kind).sum(axis=1, dtype=np.float64), 1.0, atol=5e-3):
+        raise ContractError(f"{kind} needs rows that sum to 1")
 
 
 def _margin(probs: Array) -> Floats:
@@ -93,9 +98,7 @@ class Categorical:
     probs: Array
 
     def __post_init__(self) -> None:
-        _checked(self.probs, "Categorical")
-        if self.probs.size and not np.allclose(self.probs.sum(axis=1, dtype=np.float64), 1.0, atol=5e-3):
-            raise ContractError("Categorical needs rows that sum to 1")
+        _distributions(self.probs, "Categorical")
 
     def __len__(self) -> int:
         return len(self.probs)
@@ -166,7 +169,7 @@ class Multilabel:
 class Tagged:
     """A tag for every token: ``probs`` (t, c) over all tokens, text i owns rows offsets[i]:offsets[i+1].
 
-    Margin is that of the most torn token, confidence that of the least sure one; entropy and
+    Rows sum to 1. Margin is that of the most torn token, confidence that of the least sure one; entropy and
     surprise are means over tokens. A text without tokens is certain.
     """
 
@@ -174,7 +177,7 @@ class Tagged:
     offsets: Array
 
     def __post_init__(self) -> None:
-        _checked(self.probs, "Tagged")
+        _distributions(self.probs, "Tagged")
         o = self.offsets
         if o.ndim != 1 or len(o) < 1 or o[0] != 0 or o[-1] != len(self.probs) or (np.diff(o) < 0).any():
             raise ContractError("Tagged needs offsets (n+1,) that rise from 0 to the number of tokens")
@@ -226,7 +229,8 @@ class Committee:
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
         shapes = {(type(member), member.probs.shape) for member in self.members}
-        if len(shapes) != 1:
+        tagged = [member.offsets for member in self.members if isinstance(member, Tagged)]
+        if len(shapes) != 1 or not all(np.array_equal(tagged[0], offsets) for offsets in tagged):
             raise ContractError("Committee needs at least one member, all of one form and shape")
 
     def mean(self) -> Categorical | Multilabel | Tagged:
@@ -273,7 +277,7 @@ def _form(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged:
         return Categorical(arrays["categorical"])
     if "multilabel" in arrays:
         return Multilabel(arrays["multilabel"])
-    if "tagged" in arrays:
+    if "tagged" in arrays and "offsets" in arrays:
         return Tagged(arrays["tagged"], arrays["offsets"])
     raise ContractError(f"arrays {sorted(arrays)} are no beliefs")
 
@@ -284,13 +288,17 @@ def _strip(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 def stack(parts: Sequence[Beliefs]) -> Beliefs:
     """Beliefs of several shards as one. Raises ContractError when the forms differ."""
-    if len({type(part) for part in parts}) != 1:
-        raise ContractError("only beliefs of one form can be stacked")
+    if len({_columns(part) for part in parts}) != 1:
+        raise ContractError("only beliefs of one form and number of columns can be stacked")
     first = parts[0]
     if isinstance(first, Committee):
         seats = zip(*[part.members for part in parts if isinstance(part, Committee)], strict=True)
         return Committee(tuple(_stack_form(seat) for seat in seats))
     return _stack_form(parts)
+
+
+def _columns(part: Beliefs) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((name, array.shape[1:]) for name, array in part.arrays().items())
 
 
 def _stack_form(parts: Sequence[Beliefs]) -> Categorical | Multilabel | Tagged:

@@ -37,7 +37,12 @@ class MissingExtra(InputError):
     """An optional dependency is missing; the message names the extra that brings it."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs the extra {extra!r}: pip install 'labelwise[{extra}]'")
+        # the arguments themselves are kept, so that the error survives the way back from a worker process
+        super().__init__(feature, extra)
+
+    def __str__(self) -> str:
+        feature, extra = self.args
+        return f"{feature} needs the extra {extra!r}: pip install 'labelwise[{extra}]'"
 
 
 class WrongMoment(LabelwiseError):

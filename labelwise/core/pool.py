@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -22,6 +22,8 @@ PROVIDERS = {
     "clusters": "cluster the pool's vectors and pass them as `clusters`",
     "groups": "run `labelwise advance` so that near-duplicates have been grouped",
 }
+
+_ARRAYS = ("open", "labelled", "costs", "beliefs", "vectors", "clusters", "groups")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,25 +57,23 @@ class Pool:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        named = {"open": self.open, "labelled": self.labelled, "costs": self.costs, "beliefs": self.beliefs}
-        named |= {"vectors": self.vectors, "clusters": self.clusters, "groups": self.groups, **self.signals}
-        for name, value in named.items():
+        for name, value in ({name: getattr(self, name) for name in _ARRAYS} | {**self.signals}).items():
             if value is not None and len(value) != n:
                 raise ContractError(f"pool.{name} has {len(value)} entries for {n} texts")
 
     @classmethod
     def of(cls, n: int | None = None, *, ids: Array | None = None, **parts: Any) -> Self:
         """A pool from whatever is at hand; all texts open, none labelled, one second each unless given."""
-        arrays = [*parts.values(), *parts.get("signals", {}).values()]
-        size = next((len(p) for p in (ids, *arrays) if hasattr(p, "__len__") and not isinstance(p, Mapping)), n)
+        arrays = [ids, *(parts.get(name) for name in _ARRAYS), *parts.get("signals", {}).values()]
+        size = next((len(part) for part in arrays if part is not None), None) if n is None else n
         if size is None:
             raise ContractError("Pool.of needs n or at least one array")
         labelled = parts.pop("labelled", None)
-        labelled = np.zeros(size, dtype=bool) if labelled is None else np.asarray(labelled)
+        labelled = np.zeros(size, dtype=bool) if labelled is None else np.asarray(labelled, dtype=bool)
         opened = parts.pop("open", None)
         return cls(
             ids=np.arange(size, dtype=np.uint64) if ids is None else ids,
-            open=~labelled if opened is None else np.asarray(opened),
+            open=~labelled if opened is None else np.asarray(opened, dtype=bool),
             labelled=labelled,
             costs=parts.pop("costs", np.ones(size)),
             **parts,
@@ -102,7 +102,7 @@ class Pool:
 
     def replace(self, **parts: Any) -> Pool:
         """A copy with some parts exchanged."""
-        return Pool(**{name: parts.get(name, getattr(self, name)) for name in self.__dataclass_fields__})
+        return replace(self, **parts)
 
     def take(self, rows: Array) -> Pool:
         """The pool of these rows only, in this order."""

@@ -32,4 +32,5 @@ def uniform_of(keys: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float6
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         z = z ^ (z >> np.uint64(31))
-    return (np.asarray(z >> np.uint64(11), dtype=np.float64) + 0.5) * 2.0**-53
+    # 52 bits and a half are exact; with 53 the largest would round to 1
+    return (np.asarray(z >> np.uint64(12), dtype=np.float64) + 0.5) * 2.0**-52

@@ -51,7 +51,7 @@ class Task:
             )
         for label in self.labels:
             if not isinstance(label, str) or not label.strip() or "\x00" in label:
-                raise InputError(f"task.labels: {label!r} is not a label; use a non-empty string.")
+                raise InputError(f"task.labels: {label!r} is not a label; use a non-empty string without NUL.")
         repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
         if repeated:
             raise InputError(f"task.labels: {repeated[0]!r} occurs twice; name every label once.")
@@ -108,7 +108,7 @@ class Task:
                 start, end, label = item
         except (TypeError, ValueError, KeyError):
             raise InputError(f"{place}: {item!r} is not a span; write [start, end, label].") from None
-        whole = isinstance(start, int) and isinstance(end, int) and not isinstance(start, bool)
+        whole = all(isinstance(at, int) and not isinstance(at, bool) for at in (start, end))
         if not whole or not 0 <= start < end or (length is not None and end > length):
             limit = "" if length is None else f" <= {length}"
             raise InputError(f"{place}: span {item!r} is not within the text; need 0 <= start < end{limit}.")

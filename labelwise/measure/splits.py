@@ -23,16 +23,18 @@ def divide(declared: Array, groups: Array, keys: Array, holdout: float, salt: in
     already bought must not move between training and test. A new text joins its near-duplicates, on
     the test side if any of them is there. O(n log n).
     """
-    if (declared == SPLITS.index("test")).any() or holdout <= 0:
-        fresh = declared.astype(np.int8)
-    else:
-        owner = np.where(groups < 0, np.arange(len(groups)), 0)
-        if (groups >= 0).any():
-            _, first, inverse = np.unique(groups[groups >= 0], return_index=True, return_inverse=True)
-            owner[groups >= 0] = np.flatnonzero(groups >= 0)[first[inverse]]
-        drawn = uniform_of(keys, salt)[owner] < holdout
-        fresh = np.where(drawn & (declared == 0), SPLITS.index("test"), declared).astype(np.int8)
-        fresh = _joined(fresh, groups, previous)
+    fresh = declared.astype(np.int8)
+    if not (declared == SPLITS.index("test")).any():
+        # a group is drawn by its smallest key, so that the order of rows decides nothing
+        owner = np.arange(len(groups))
+        grouped = np.flatnonzero(groups >= 0)
+        grouped = grouped[np.argsort(keys[grouped])]
+        _, first, inverse = np.unique(groups[grouped], return_index=True, return_inverse=True)
+        owner[grouped] = grouped[first[inverse]]
+        undeclared = declared == SPLITS.index("pool")
+        drawn = undeclared & (uniform_of(keys, salt)[owner] < holdout)
+        fresh[drawn] = SPLITS.index("test")
+        fresh[undeclared] = _joined(fresh, groups, previous)[undeclared]
     return np.where(previous >= 0, previous, fresh).astype(np.int8)
 
 

@@ -27,6 +27,7 @@ from labelwise.core import (
     Trainer,
     unknown,
 )
+from labelwise.core.intake import encodable
 
 KINDS: dict[type, str] = {
     Scorer: "scorers",
@@ -54,7 +55,8 @@ def build(kind: str, spec: Any, place: str = "") -> Any:
         spec = {"use": spec}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("use"), str):
         names = ", ".join(installed(kind))
-        raise InputError(f'{place}: {spec!r} is not a component; write {{ use = "name", ... }} with one of: {names}.')
+        where = f"{place}: " if place else ""
+        raise InputError(f'{where}{spec!r} is not a component; write {{ use = "name", ... }} with one of: {names}.')
     name = spec["use"]
     if kind == "strategies" and name not in installed(kind) and name in installed("scorers"):
         spec = {"use": "top", "scorer": dict(spec)}
@@ -106,6 +108,12 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         if not isinstance(value, list | tuple):
             raise InputError(f"{place}: {value!r} is not a list; write [ ... ].")
         return tuple(_value(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+    if origin is tuple:
+        if not isinstance(value, list | tuple) or len(value) != len(arguments):
+            raise InputError(f"{place}: {value!r} is not a list of {len(arguments)}; write [ ... ].")
+        return tuple(
+            _value(one, item, f"{place}[{i}]") for i, (one, item) in enumerate(zip(arguments, value, strict=True))
+        )
     if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(value, Mapping):
             raise InputError(f"{place}: {value!r} is not a table; write {{ name = value }}.")
@@ -137,6 +145,8 @@ def _scalar(hint: Any, value: Any, place: str) -> Any:
         raise TypeError(f"{place}: a component's field has the type {hint!r}, which config cannot express")
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise InputError(f"{place}: {value!r} is not {wanted[hint]}.")
+    if hint is str and not encodable(value):
+        raise InputError(f"{place}: {value!r} is not valid Unicode.")
     return value
 
 
@@ -156,10 +166,10 @@ def describe(component: Any) -> Any:
 
 @cache
 def _name_of(cls: type) -> str:
-    target = f"{cls.__module__}:{cls.__qualname__}"
+    # by identity: an entry point may name the module that exports the class rather than the one that defines it
     for kind in KINDS.values():
         for name, point in installed(kind).items():
-            if point.value == target:
+            if point.attr == cls.__qualname__ and point.load() is cls:
                 return name
     return ""
 

@@ -66,6 +66,9 @@ class CostSection:
     per_hour: float = 0.0
     currency: str = "EUR"
 
+    def __post_init__(self) -> None:
+        _between("cost.per_hour", self.per_hour, 0.0, 1_000_000.0)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -111,10 +114,12 @@ def load(path: Path) -> Config:
     """The config in a TOML file. InputError when there is none, it is no TOML, or a setting is wrong."""
     try:
         text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path.parent}: no {FILE} here, so this is not a project; run `labelwise init` in it first."
         ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); it must be a readable file.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8.") from None
     try:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, Trainer, WrongMoment
-from labelwise.core.canon import canonical_json, digest_of
+from labelwise.core.canon import digest_of
 from labelwise.project import config as configs
 from labelwise.project.components import build
 from labelwise.project.config import Config
@@ -165,7 +165,8 @@ class Workspace:
         return model
 
     def _checkpoint(self, ledger: Ledger) -> None:
-        body = canonical_json(ledger.dump())
+        # not canonical: the order of shards and of asked texts is part of the ledger
+        body = json.dumps(ledger.dump(), ensure_ascii=False, allow_nan=False)
         path = self.folder / HOME / "ledger.json"
         write_atomically(path, f"{digest_of(body)}\n{body}".encode())
         self._saved = ledger.seq
