@@ -69,7 +69,7 @@ def plan(ledger: Ledger, config: Config) -> list[Todo]:
 def _used(ledger: Ledger) -> int:
     """Texts of the pool that are no longer open, once nothing is pending."""
     counts: dict[str, int] = ledger.snapshots[-1]["counts"] if ledger.snapshots else {}
-    return max(len(ledger.asked), counts.get("train", 0) + counts.get("evaluation", 0))
+    return max(len(ledger.asked), sum(counts.values()) - counts.get("test", 0) - counts.get("val", 0))
 
 
 def _representing(ledger: Ledger, config: Config) -> list[Todo]:
