@@ -6,6 +6,7 @@ from labelwise.core import Event, stream
 from labelwise.project.components import describe
 from labelwise.project.ledger import Ledger
 from labelwise.project.steps.believe import pools
+from labelwise.project.steps.evaluate import ENOUGH
 from labelwise.project.workspace import Workspace
 from labelwise.select.batch import choose
 
@@ -55,9 +56,12 @@ def batch_size(workspace: Workspace, ledger: Ledger) -> int:
 
 
 def _arms(workspace: Workspace, ledger: Ledger, arms: list[str]) -> list[str]:
-    """Set part of the control aside for evaluation, so that its share holds over all batches together."""
+    """Set part of the control aside for evaluation, so that its share holds over all batches together.
+
+    Not where a labelled test split judges; one without labels judges nothing.
+    """
     share = workspace.config.selection.evaluation
-    if ledger.division.get("test"):
+    if ledger.snapshots and ledger.snapshots[-1]["counts"].get("test", 0) >= ENOUGH:
         return arms
     so_far = [asked.arm for asked in ledger.asked.values() if asked.arm in ("control", "evaluation")]
     drawn, kept = len(so_far), so_far.count("evaluation")

@@ -55,7 +55,7 @@ def _splits(workspace: Workspace, ledger: Ledger, ids: list[str]) -> list[str]:
     division = workspace.artefacts.get(ref(ledger.division["ref"])).arrays
     shards, rows = workspace.rows_of(ids)
     tables = {shard: division[f"split/{shard}"] for shard in set(shards)}
-    held = np.array([i in ledger.asked and ledger.asked[i].arm == "evaluation" for i in ids])
+    held = np.array([i in ledger.asked and ledger.asked[i].arm == "evaluation" for i in ids], dtype=bool)
     groups = groups_of(workspace, ledger, ids)
     near = np.isin(groups, groups[held])
     pool = np.where(held, "evaluation", np.where(near, "near-evaluation", "train")).tolist()
