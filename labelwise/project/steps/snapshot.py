@@ -56,7 +56,7 @@ def _splits(workspace: Workspace, ledger: Ledger, ids: list[str]) -> list[str]:
     shards, rows = workspace.rows_of(ids)
     tables = {shard: division[f"split/{shard}"] for shard in set(shards)}
     held = np.array([i in ledger.asked and ledger.asked[i].arm == "evaluation" for i in ids], dtype=bool)
-    groups = groups_of(workspace, ledger, ids)
+    groups = groups_of(workspace, ledger.division["ref"], ids)
     near = np.isin(groups, groups[held])
     pool = np.where(held, "evaluation", np.where(near, "near-evaluation", "train")).tolist()
     side = [SPLITS[tables[shard][row]] for shard, row in zip(shards, rows, strict=True)]
@@ -115,9 +115,9 @@ def part(rows: pa.Table, *splits: str) -> dict[str, list[Any]]:
     return chosen
 
 
-def groups_of(workspace: Workspace, ledger: Ledger, ids: list[str]) -> Any:
-    """(n,) near-duplicate group of each text; lone texts get a group of their own."""
-    division = workspace.artefacts.get(ref(ledger.division["ref"])).arrays
+def groups_of(workspace: Workspace, division_ref: str, ids: list[str]) -> Any:
+    """(n,) near-duplicate group of each text as of a division; lone texts get a group of their own."""
+    division = workspace.artefacts.get(ref(division_ref)).arrays
     shards, rows = workspace.rows_of(ids)
     tables = {shard: division[f"group/{shard}"] for shard in set(shards)}
     found = np.array([tables[shard][row] for shard, row in zip(shards, rows, strict=True)], dtype=np.int64)
