@@ -16,8 +16,9 @@ def select_batch(workspace: Workspace) -> Event:
     ledger, config = workspace.now(), workspace.config
     number, settings = len(ledger.batches), config.selection
     strategy = settings.strategy if number or ledger.champion else settings.start
+    shown = pools(workspace, ledger)
     batch = choose(
-        pools(workspace, ledger),
+        shown,
         strategy,
         batch_size(workspace, ledger),
         settings.control,
@@ -41,7 +42,7 @@ def select_batch(workspace: Workspace) -> Event:
     data = {
         "round": number,
         "strategy": describe(strategy),
-        "model": champion["version"] if champion else 0,
+        "model": champion["version"] if champion and shown[0].beliefs is not None else 0,
         "fallback": batch.fallback,
         "items": items,
     }
