@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from labelwise.core import WrongMoment
 from labelwise.project.config import LEARNING, Config
 from labelwise.project.ledger import Ledger
+from labelwise.project.mending import mend
 from labelwise.project.steps.divide import divide_pool
 from labelwise.project.steps.evaluate import evaluate, judge
 from labelwise.project.steps.represent import fit_encoder, represent_shard
@@ -121,7 +122,11 @@ def advance(workspace: Workspace, until: str = "") -> list[str]:
     """Take every due step until people are needed, or ``until`` has been taken; the steps taken.
 
     Each step is recorded as it ends, so stopping at any point and calling again ends in the same record.
+    The first call on an opened project also makes recorded artefacts again that are lost or damaged.
     """
+    if not workspace.checked:
+        mend(workspace)
+        workspace.checked = True
     taken: list[str] = []
     while True:
         todo = plan(workspace.now(), workspace.config)[0]
