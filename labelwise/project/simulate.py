@@ -149,7 +149,7 @@ def found_labels(tables: Iterable[Any], experiment: Experiment) -> list[str]:
     column = experiment.label_column
     seen: set[str] = set()
     for table in _labelled(tables, column):
-        for value in table["meta"].combine_chunks().field(column).unique().to_pylist():
+        for value in table["meta"].combine_chunks().field(column).to_pylist():
             answer = truth_of(value, experiment.kind, experiment.separator)
             seen.update([answer] if isinstance(answer, str) else [str(label) for label in answer])
     if len(seen) < (2 if experiment.kind == "single" else 1):
