@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def test_arms_of_a_seed_share_first_batch_test_split_and_model_seed(finished: Pa
         assert [m["seed"] for m in of(one, "model.trained")] == [int(seed)] * 3
     assert len({json.dumps(of(name, "pool.divided")) for name in logs}) == 1
     gold = [{d["text"] for d in of(name, "answer.given") if d["annotator"] == "gold"} for name in logs]
-    assert gold[0] and all(texts == gold[0] for texts in gold)
+    assert gold[0]
+    assert all(texts == gold[0] for texts in gold)
     for name in logs:
         asked = {item["text"] for batch in of(name, "batch.selected") for item in batch["items"]}
         assert len(asked) == 120
@@ -106,9 +108,9 @@ def test_random_in_other_words_is_no_better_than_random(tmp_path: Path) -> None:
     assert verdict(results["summary"]).startswith("No measurable gain over random labelling")
 
 
-@pytest.mark.parametrize("moment", [3, 9, 22, 30, 47])
+@pytest.mark.parametrize("moment", [4, 30, 47])
 def test_killed_and_started_again_the_results_are_equal(finished: Path, tmp_path: Path, moment: int) -> None:
-    """The moments lie in the shared part, in the first arm (twice), between arms and in the last arm."""
+    """The moments lie in the shared part, in an early and in a late arm."""
     out = tmp_path / "killed" / "out"
     out.parent.mkdir()
     command = [sys.executable, "-m", "tests.project.rehearsing", str(out), str(moment)]
@@ -181,7 +183,7 @@ REFUSED = {
     "one": ([{**row, "intent": "cancel"} for row in rows()], {}, r"only the label \['cancel'\] occurs"),
     "few": (rows()[:9], {}, r"only 9 usable texts; a rehearsal needs 10 or more"),
     "initial": (rows()[:60], {}, r"--initial: 40 texts are asked for, but the pool has \d+; choose a smaller"),
-    "texts": ([{**row, "intent": f"{n}"} for n, row in enumerate(rows())] * 1, {}, r"no text fell into the test split"),
+    "texts": ([{**row, "intent": f"{n}"} for n, row in enumerate(rows())], {}, r"no text fell into the test split"),
 }
 
 
@@ -228,11 +230,11 @@ def test_noisy_annotators_take_turns_and_err(tmp_path: Path) -> None:
     for log in _logs(tmp_path / "out").values():
         given = [event.data for event in log if event.kind == "answer.given" and event.data["annotator"] != "gold"]
         assert {who: sum(d["annotator"] == who for d in given) for who in ("Ana", "Ben")} == {"Ana": 60, "Ben": 60}
-        with Workspace.open if False else _pool(tmp_path / "out") as pool:
+        with _pool(tmp_path / "out") as pool:
             texts = pool.texts.get(list(pool.now().shards), [d["text"] for d in given])
         right = [(d["annotator"], truth[t] == d["answer"]) for d, t in zip(given, texts, strict=True)]
         assert set(right) == {("Ana", True), ("Ben", False)}
-    assert {name for name in results["example"]["annotators"]} == {"Ana", "Ben"}
+    assert set(results["example"]["annotators"]) == {"Ana", "Ben"}
 
 
 def _pool(out: Path) -> Workspace:
@@ -310,7 +312,7 @@ def test_compare_refuses_what_cannot_be_compared(finished: Path, tmp_path: Path)
     with pytest.raises(InputError, match=r"holds no results.json; it is written by `labelwise simulate --out"):
         compare([finished, tmp_path], "accuracy")
     write(task=results["task"] | {"test": 1})
-    with pytest.raises(InputError, match="other: test 1 is .* only rehearsals on the same data and test split"):
+    with pytest.raises(InputError, match=r"other: test 1 is .* only rehearsals on the same data and test split"):
         compare([finished, other], "accuracy")
     write(protocol=results["protocol"] | {"seeds": [0, 2]})
     with pytest.raises(InputError, match=r"other: seeds \[0, 2\] are \[0, 1\]"):
@@ -326,8 +328,7 @@ def test_compare_refuses_what_cannot_be_compared(finished: Path, tmp_path: Path)
 def test_the_report_of_a_rehearsal_renders(finished: Path) -> None:
     facts = simulation_facts(_results(finished), "labelwise simulate inbox.csv")
     page = render(facts)
-    assert facts["verdict"] in page
-    assert "margin" in page
+    assert escape(facts["verdict"]) in page
     assert json.loads(json.dumps(facts)) == facts
     assert not any(row["text"] in page for row in rows())
 
@@ -381,7 +382,7 @@ def test_the_report_of_a_project_renders_at_every_age(fresh: Workspace) -> None:
     assert "labels bought a model with accuracy" in grown["verdict"]
     assert grown["versions"][-1]["status"] == "in use"
     page = render(grown)
-    assert grown["verdict"] in page
+    assert escape(grown["verdict"]) in page
     shown = [row["text"] for row in rows() if row["text"] in page]
     assert shown == []
     assert any("text" in item for item in project_facts(fresh, with_texts=True)["selected"])
