@@ -35,7 +35,7 @@ class _Curves:
 
 
 def summarise(
-    arms: Sequence[Arm], metric: str = "accuracy", *, baseline: str = "random", rng: np.random.Generator
+    arms: Sequence[Arm], metric: str = "accuracy", *, baseline: str | None = "random", rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """One row per strategy, the baseline first, the others by falling area; JSON-ready.
 
@@ -50,12 +50,13 @@ def summarise(
     p_value_vs_random: exact two-sided Wilcoxon signed-rank test of the areas (Wilcoxon 1945,
     "Individual comparisons by ranking methods"). It can not fall below 2^(1 - seeds): 0.0625
     for 5 seeds, 0.031 for 6, 0.002 for 10. Correct for the number of strategies (Holm) before
-    a claim. Raises InputError for an unknown baseline or arms without a common range.
+    a claim. Without a baseline (None) there is nothing to save against, and these are null.
+    Raises InputError for an unknown baseline or arms without a common range.
     """
     curves = _aligned(arms, metric, common=True)
-    if baseline not in curves:
+    if baseline is not None and baseline not in curves:
         raise unknown("strategy", baseline, curves, "baseline")
-    control = curves[baseline]
+    control = None if baseline is None else curves[baseline]
     rows = [_row(name, curve, control, name == baseline, rng) for name, curve in curves.items()]
     return sorted(rows, key=lambda row: (row["strategy"] != baseline, -row["alc"], row["strategy"]))
 
@@ -78,12 +79,14 @@ def bands(arms: Sequence[Arm], metric: str = "accuracy", *, rng: np.random.Gener
     return rows
 
 
-def _row(name: str, curve: _Curves, control: _Curves, is_baseline: bool, rng: np.random.Generator) -> dict[str, Any]:
+def _row(
+    name: str, curve: _Curves, control: _Curves | None, is_baseline: bool, rng: np.random.Generator
+) -> dict[str, Any]:
     areas = _area(curve.grid, curve.values)
     finals = curve.values[:, -1]
     draws = _draws(len(curve.seeds), rng)
-    seeds = np.intersect1d(curve.seeds, control.seeds)
-    mine, theirs = curve.of(seeds), control.of(seeds)
+    seeds = np.intersect1d(curve.seeds, control.seeds) if control else curve.seeds[:0]
+    mine, theirs = curve.of(seeds), (control or curve).of(seeds)
     reached, saving = _saving(curve.grid, mine.mean(axis=0), theirs.mean(axis=0)) if len(seeds) else (None, None)
     p_value = None
     if not is_baseline and len(seeds) > 1:

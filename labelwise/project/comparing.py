@@ -23,6 +23,11 @@ def compare(folders: Sequence[Path], metric: str) -> list[dict[str, Any]]:
     loaded = [(folder, _results(folder)) for folder in folders]
     first = loaded[0]
     for folder, results in loaded[1:]:
+        if results["protocol"]["seeds"] != first[1]["protocol"]["seeds"]:
+            raise InputError(
+                f"{folder}: seeds {results['protocol']['seeds']} are {first[1]['protocol']['seeds']} in {first[0]}; "
+                "run both with the same --seeds, finished arms are kept."
+            )
         for what in ("dataset", "texts", "pool", "test"):
             if results["task"][what] != first[1]["task"][what]:
                 raise InputError(
@@ -33,7 +38,7 @@ def compare(folders: Sequence[Path], metric: str) -> list[dict[str, Any]]:
     for folder, results in loaded:
         prefix = f"{folder.name}/" if len(loaded) > 1 else ""
         arms += [{**arm, "strategy": prefix + arm["strategy"]} for arm in results["arms"]]
-    baseline = next((arm["strategy"] for arm in arms if arm["strategy"].rsplit("/", 1)[-1] == "random"), "random")
+    baseline = next((arm["strategy"] for arm in arms if arm["strategy"].rsplit("/", 1)[-1] == "random"), None)
     return curves.summarise(arms, metric=metric, baseline=baseline, rng=stream(0, "summary"))
 
 

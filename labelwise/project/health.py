@@ -10,6 +10,7 @@ from labelwise.core import DamagedRecord, LabelwiseError
 from labelwise.project import config as configs
 from labelwise.project.components import KINDS, installed
 from labelwise.project.ledger import Ledger
+from labelwise.project.mending import lost
 from labelwise.project.workspace import HOME, Workspace
 from labelwise.store import snapshots
 from labelwise.store.artefacts import DiskArtefacts
@@ -93,8 +94,9 @@ def _texts(workspace: Workspace) -> str:
 
 def _artefacts(workspace: Workspace) -> str:
     damaged = DiskArtefacts(workspace.folder / HOME / "artefacts").damaged()
+    damaged += [why for _, why in lost(workspace) if why not in damaged]
     if damaged:
-        raise DamagedRecord(f"damaged: {', '.join(damaged)}; `labelwise advance` recomputes what is needed.")
+        raise DamagedRecord(" ".join(damaged))
     return "all checksums agree"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from labelwise.core import WrongMoment
 from labelwise.project.config import LEARNING, Config
 from labelwise.project.ledger import Ledger
+from labelwise.project.mending import mend
 from labelwise.project.steps.divide import divide_pool
 from labelwise.project.steps.evaluate import evaluate, judge
 from labelwise.project.steps.represent import fit_encoder, represent_shard
@@ -69,7 +70,7 @@ def plan(ledger: Ledger, config: Config) -> list[Todo]:
 def _used(ledger: Ledger) -> int:
     """Texts of the pool that are no longer open, once nothing is pending."""
     counts: dict[str, int] = ledger.snapshots[-1]["counts"] if ledger.snapshots else {}
-    return max(len(ledger.asked), counts.get("train", 0) + counts.get("evaluation", 0))
+    return max(len(ledger.asked), sum(counts.values()) - counts.get("test", 0) - counts.get("val", 0))
 
 
 def _representing(ledger: Ledger, config: Config) -> list[Todo]:
@@ -121,7 +122,11 @@ def advance(workspace: Workspace, until: str = "") -> list[str]:
     """Take every due step until people are needed, or ``until`` has been taken; the steps taken.
 
     Each step is recorded as it ends, so stopping at any point and calling again ends in the same record.
+    The first call on an opened project also makes recorded artefacts again that are lost or damaged.
     """
+    if not workspace.checked:
+        mend(workspace)
+        workspace.checked = True
     taken: list[str] = []
     while True:
         todo = plan(workspace.now(), workspace.config)[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +78,15 @@ def simulate(experiment: Experiment, tables: Tables, executor: Executor, progres
         raise InputError(f"--strategy: {names} names a strategy twice; give every strategy once.")
     for strategy in experiment.strategies:
         build("strategies", spec_of(strategy), "--strategy")
-    _claim(experiment)
-    with prepare(experiment, tables, progress) as base:
+    new = _claim(experiment)
+    try:
+        base = prepare(experiment, tables, progress)
+    except InputError:
+        if new:  # so that the same folder can be used once the input is mended
+            shutil.rmtree(experiment.out / "pool", ignore_errors=True)
+            (experiment.out / "protocol.json").unlink()
+        raise
+    with base:
         return _run(experiment, base, executor, progress)
 
 
@@ -100,8 +108,8 @@ def spec_of(strategy: Any) -> Any:
     return configs.DEFAULT_STRATEGY if strategy == "default" else strategy
 
 
-def _claim(experiment: Experiment) -> None:
-    """Make ``out`` this experiment's folder, or continue it; never mix two experiments."""
+def _claim(experiment: Experiment) -> bool:
+    """Make ``out`` this experiment's folder, or continue it; never mix two experiments. True if it is new."""
     path = experiment.out / "protocol.json"
     written = json.dumps(experiment.protocol(), ensure_ascii=False, indent=1, sort_keys=True).encode()
     if path.exists() and path.read_bytes() != written:
@@ -109,10 +117,12 @@ def _claim(experiment: Experiment) -> None:
             f"{experiment.out}: holds an experiment with other data or settings ({path.name} differs); "
             "choose another --out, or the same settings to continue it."
         )
-    if not path.exists() and experiment.out.is_dir() and any(experiment.out.iterdir()):
+    new = not path.exists()
+    if new and experiment.out.is_dir() and any(experiment.out.iterdir()):
         raise InputError(f"{experiment.out}: is not empty and holds no experiment; choose another --out.")
     experiment.out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, written)
+    return new
 
 
 def prepare(experiment: Experiment, tables: Tables, progress: Progress = silent) -> Workspace:
@@ -122,6 +132,15 @@ def prepare(experiment: Experiment, tables: Tables, progress: Progress = silent)
     home = experiment.out / "pool"
     workspace = _workspace(home, configs.parse(values), Texts(home / "texts"), DiskArtefacts(home / "artefacts"))
     workspace.progress = progress
+    try:
+        _filled(workspace, experiment, tables)
+    except BaseException:
+        workspace.close()
+        raise
+    return workspace
+
+
+def _filled(workspace: Workspace, experiment: Experiment, tables: Tables) -> None:
     if not workspace.now().shards:
         ingest(workspace, _labelled(tables(), experiment.label_column), experiment.source)
     if workspace.now().texts < 10:
@@ -137,7 +156,6 @@ def prepare(experiment: Experiment, tables: Tables, progress: Progress = silent)
         raise InputError(
             f"--initial: {wanted} texts are asked for, but the pool has {division['pool']}; choose a smaller --initial."
         )
-    return workspace
 
 
 def _workspace(home: Path, config: Config, texts: Texts, artefacts: Any) -> Workspace:
@@ -150,7 +168,7 @@ def found_labels(tables: Iterable[Any], experiment: Experiment) -> list[str]:
     column = experiment.label_column
     seen: set[str] = set()
     for table in _labelled(tables, column):
-        for value in table["meta"].combine_chunks().field(column).unique().to_pylist():
+        for value in table["meta"].combine_chunks().field(column).to_pylist():
             answer = truth_of(value, experiment.kind, experiment.separator)
             seen.update([answer] if isinstance(answer, str) else [str(label) for label in answer])
     if len(seen) < (2 if experiment.kind == "single" else 1):
@@ -298,7 +316,8 @@ def _facts(base: Workspace) -> dict[str, Any]:
 
 def _results(experiment: Experiment, base: Workspace, records: list[dict[str, Any]]) -> dict[str, Any]:
     arms = [{k: v for k, v in record.items() if k != "example"} for record in records]
-    summary = curves.summarise(arms, metric="accuracy", baseline="random", rng=stream(0, "summary"))
+    baseline = "random" if "random" in {arm["strategy"] for arm in arms} else None
+    summary = curves.summarise(arms, metric="accuracy", baseline=baseline, rng=stream(0, "summary"))
     shown = next((r for r in records if r["strategy"] != "random"), records[0])
     return {
         "version": 1,

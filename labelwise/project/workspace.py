@@ -39,7 +39,10 @@ def silent(what: str, done: int, total: int) -> None:
 
 @dataclass
 class Workspace:
-    """Everything a step may touch. ``now()`` is the only way to know what is true."""
+    """Everything a step may touch. ``now()`` is the only way to know what is true.
+
+    ``checked`` says that the recorded artefacts were looked at since the project was opened.
+    """
 
     folder: Path
     config: Config
@@ -48,6 +51,7 @@ class Workspace:
     artefacts: Artefacts
     actor: str = "labelwise"
     progress: Progress = silent
+    checked: bool = False
     _ledger: Ledger = field(default_factory=Ledger, repr=False)
     _saved: int = 0
     _ids: dict[str, Array] = field(default_factory=dict, repr=False)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from labelwise.core.errors import DamagedRecord
+from labelwise.store.files import write_atomically
 
 GROUP_ROWS = 1024
 """Rows that are read together: one text costs a few hundred KB of reading at most, not a shard."""
@@ -29,29 +28,18 @@ def name_of(digests: bytes) -> str:
 def write(path: Path, tables: Sequence[Any]) -> None:
     """Write tables of id, text, source_id, split and perhaps meta as one file: whole and durable, or not at all."""
     table = united(tables)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            pq.write_table(
-                table,
-                file,
-                row_group_size=GROUP_ROWS,
-                compression="zstd",
-                use_dictionary=["split"],
-                write_statistics=False,
-                write_page_checksum=True,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_atomically(
+        path,
+        lambda file: pq.write_table(
+            table,
+            file,
+            row_group_size=GROUP_ROWS,
+            compression="zstd",
+            use_dictionary=["split"],
+            write_statistics=False,
+            write_page_checksum=True,
+        ),
+    )
 
 
 @contextlib.contextmanager

@@ -239,7 +239,6 @@ class _Intake:
         ids = "".join(one for part in self.waiting for one in part.column("id").to_pylist())
         name = name_of(bytes.fromhex(ids))
         if not self.dry_run:
-            self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / f"{name}.parquet", self.waiting)
         self.shards.append(ShardInfo(name, self.waiting_rows))
         self.waiting, self.waiting_rows, self.waiting_bytes = [], 0, 0

@@ -16,12 +16,12 @@ SLICES = ("domain", "lang", "language")
 
 
 def evaluate(workspace: Workspace) -> None:
-    """Judge the newest model on the labelled test split, else on the evaluation share of the random control."""
+    """Judge the newest model on the test split if enough of it is labelled, else on the evaluation share."""
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     basis, columns = "test split", part(rows, "test")
-    if not columns["id"]:
+    if len(columns["id"]) < ENOUGH:
         basis, columns = "random control", part(rows, "evaluation")
     data: dict[str, Any] = {"version": entry["version"], "basis": basis, "n": len(columns["id"])}
     if len(columns["id"]) < ENOUGH:

@@ -6,6 +6,7 @@ from labelwise.core import Event, stream
 from labelwise.project.components import describe
 from labelwise.project.ledger import Ledger
 from labelwise.project.steps.believe import pools
+from labelwise.project.steps.evaluate import ENOUGH
 from labelwise.project.workspace import Workspace
 from labelwise.select.batch import choose
 
@@ -15,8 +16,9 @@ def select_batch(workspace: Workspace) -> Event:
     ledger, config = workspace.now(), workspace.config
     number, settings = len(ledger.batches), config.selection
     strategy = settings.strategy if number or ledger.champion else settings.start
+    shown = pools(workspace, ledger)
     batch = choose(
-        pools(workspace, ledger),
+        shown,
         strategy,
         batch_size(workspace, ledger),
         settings.control,
@@ -40,7 +42,7 @@ def select_batch(workspace: Workspace) -> Event:
     data = {
         "round": number,
         "strategy": describe(strategy),
-        "model": champion["version"] if champion else 0,
+        "model": champion["version"] if champion and shown[0].beliefs is not None else 0,
         "fallback": batch.fallback,
         "items": items,
     }
@@ -55,9 +57,12 @@ def batch_size(workspace: Workspace, ledger: Ledger) -> int:
 
 
 def _arms(workspace: Workspace, ledger: Ledger, arms: list[str]) -> list[str]:
-    """Set part of the control aside for evaluation, so that its share holds over all batches together."""
+    """Set part of the control aside for evaluation, so that its share holds over all batches together.
+
+    Not where a labelled test split judges; one without labels judges nothing.
+    """
     share = workspace.config.selection.evaluation
-    if ledger.division.get("test"):
+    if ledger.snapshots and ledger.snapshots[-1]["counts"].get("test", 0) >= ENOUGH:
         return arms
     so_far = [asked.arm for asked in ledger.asked.values() if asked.arm in ("control", "evaluation")]
     drawn, kept = len(so_far), so_far.count("evaluation")

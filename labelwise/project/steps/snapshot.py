@@ -47,13 +47,20 @@ def take_snapshot(workspace: Workspace) -> None:
 
 
 def _splits(workspace: Workspace, ledger: Ledger, ids: list[str]) -> list[str]:
-    """train, evaluation, test or val for every text."""
+    """train, evaluation, near-evaluation, test or val for every text.
+
+    Evaluation texts are a random draw, so their near-duplicates cannot be kept from being asked about:
+    they are near-evaluation, which neither trains nor judges.
+    """
     division = workspace.artefacts.get(ref(ledger.division["ref"])).arrays
     shards, rows = workspace.rows_of(ids)
     tables = {shard: division[f"split/{shard}"] for shard in set(shards)}
+    held = np.array([i in ledger.asked and ledger.asked[i].arm == "evaluation" for i in ids], dtype=bool)
+    groups = groups_of(workspace, ledger.division["ref"], ids)
+    near = np.isin(groups, groups[held])
+    pool = np.where(held, "evaluation", np.where(near, "near-evaluation", "train")).tolist()
     side = [SPLITS[tables[shard][row]] for shard, row in zip(shards, rows, strict=True)]
-    held = {i for i, asked in ledger.asked.items() if asked.arm == "evaluation"}
-    return [("evaluation" if i in held else "train") if s == "pool" else s for i, s in zip(ids, side, strict=True)]
+    return [p if s == "pool" else s for p, s in zip(pool, side, strict=True)]
 
 
 def read_snapshot(workspace: Workspace, name: str) -> tuple[pa.Table, dict[str, Any]]:
@@ -108,9 +115,9 @@ def part(rows: pa.Table, *splits: str) -> dict[str, list[Any]]:
     return chosen
 
 
-def groups_of(workspace: Workspace, ledger: Ledger, ids: list[str]) -> Any:
-    """(n,) near-duplicate group of each text; lone texts get a group of their own."""
-    division = workspace.artefacts.get(ref(ledger.division["ref"])).arrays
+def groups_of(workspace: Workspace, division_ref: str, ids: list[str]) -> Any:
+    """(n,) near-duplicate group of each text as of a division; lone texts get a group of their own."""
+    division = workspace.artefacts.get(ref(division_ref)).arrays
     shards, rows = workspace.rows_of(ids)
     tables = {shard: division[f"group/{shard}"] for shard in set(shards)}
     found = np.array([tables[shard][row] for shard, row in zip(shards, rows, strict=True)], dtype=np.int64)

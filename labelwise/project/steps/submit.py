@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelwise.core import Event, InputError, LabelwiseError
+from labelwise.core.intake import encodable
 from labelwise.project.workspace import Workspace
 
 
@@ -69,7 +70,7 @@ def _problem(workspace: Workspace, s: Submission, known: set[str], length: int |
             f"{s.place}: text id {s.text[:80]!r} is not in this project; ids are those of `labelwise label export`, "
             "or give a column with the texts themselves."
         )
-    if not s.annotator or len(s.annotator) > 200:
+    if not s.annotator.strip() or len(s.annotator) > 200 or "\x00" in s.annotator or not encodable(s.annotator):
         return f"{s.place}: annotator {s.annotator[:80]!r} is not a name of 1 to 200 characters."
     if not 0 <= s.seconds < 1e7:
         return f"{s.place}: {s.seconds!r} seconds is not a duration; give 0 or more."

@@ -34,6 +34,7 @@ def train(workspace: Workspace) -> None:
         "annotated": snapshot["annotated"],
         "seconds": snapshot["seconds"],
         "encoder": workspace.encoder()[0],
+        "division": ledger.division["ref"],
         "learning": config.digest(*LEARNING),
         "start_from": start,
         "seed": config.project.seed,
@@ -52,7 +53,7 @@ def train(workspace: Workspace) -> None:
 def model_inputs(ledger: Ledger, entry: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides a model's numbers."""
     start = ledger.model(entry["start_from"])["ref"] if entry["start_from"] else ""
-    kept = ("version", "snapshot", "encoder", "learning", "seed")
+    kept = ("version", "snapshot", "encoder", "division", "learning", "seed")
     return {**{name: entry[name] for name in kept}, "start_from": start, "code": entry["code"]["labelwise"]}
 
 
@@ -68,7 +69,7 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
         weights=np.array(columns["weight"]),
         vectors=workspace.vectors_of(ids, entry["encoder"]) if config.trainer.reads == "vectors" else None,
         texts=workspace.texts.get(list(workspace.now().shards), ids) if config.trainer.reads == "texts" else None,
-        groups=groups_of(workspace, workspace.now(), ids),
+        groups=groups_of(workspace, entry["division"], ids),
     )
     start: Model | None = workspace.model(entry["start_from"]) if entry["start_from"] else None
     # Many small products: more threads than one only wait for each other, and differ in the last bits.
