@@ -11,7 +11,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets beside the repository; skips where it is absent, fails there in CI."""
     folder = Path(__file__).parents[1].parent / "shared/data"
