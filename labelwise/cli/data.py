@@ -1,7 +1,5 @@
 """``labelwise data``: versions of the labelled data."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated

@@ -1,20 +1,54 @@
 """``labelwise``: the command line. Only Typer is imported here, so that ``--help`` is instant."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import labelwise
 from labelwise.cli import data, model, rehearse, work
 
+
+class Program(TyperGroup):
+    """Every expected failure of a command is one line on stderr and the exit code of the error tree."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            _fail("stopped; everything recorded so far is kept, the same command goes on from here.", 130)
+        except BrokenPipeError:
+            # The reader of our output has gone (`| head`): nothing to say and nobody to say it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+                raise
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            _fail(
+                f"{error.filename or 'disk'}: {error.strerror}."
+                + (" What was recorded is kept; free some space and run the same command again." if full else ""),
+                3 if full else 2,
+            )
+        except Exception as error:
+            # Imported only now: core brings numpy, for which `--help` does not wait.
+            from labelwise.core.errors import LabelwiseError
+
+            if not isinstance(error, LabelwiseError):
+                raise
+            _fail(str(error), error.exit_code)
+
+
 app = typer.Typer(
     name="labelwise",
+    cls=Program,
     help="Active learning for text that proves what every label was worth.\n\n"
     "Start: labelwise demo. With your own texts: labelwise init, add, advance, label, report.",
     no_args_is_help=True,
@@ -44,36 +78,16 @@ app.add_typer(model.app, name="model")
 
 
 def main() -> None:
-    """Run a command; every expected failure is one line on stderr and the exit code of the error tree."""
-    from labelwise.core.errors import LabelwiseError
-
+    """Run the command that the arguments name."""
     warnings.showwarning = _warn
-    try:
-        app()
-    except LabelwiseError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; everything recorded so far is kept, the same command goes on from here.", 130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing to say and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        _fail(
-            f"{error.filename or 'disk'}: {error.strerror}."
-            + (" What was recorded is kept; free some space and run the same command again." if full else ""),
-            3 if full else 2,
-        )
+    app()
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     print(f"labelwise: warning: {message}", file=sys.stderr)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     print(f"labelwise: {message}", file=sys.stderr)
     sys.exit(code)
 

@@ -1,7 +1,5 @@
 """``labelwise model``: versions, and which one is in use."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The commands that rehearse: simulate, compare, demo."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

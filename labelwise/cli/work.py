@@ -1,7 +1,5 @@
 """The commands of a project's daily work: init, add, status, plan, advance, label, report, doctor."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
