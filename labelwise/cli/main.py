@@ -1,6 +1,7 @@
 """``labelwise``: the command line. Only Typer is imported here, so that ``--help`` is instant."""
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -10,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import labelwise
-from labelwise.cli import data, model, rehearse, work
+from labelwise.cli import data, model, rehearse, ui, work
 
 
 class Program(TyperGroup):
@@ -80,15 +81,18 @@ app.add_typer(model.app, name="model")
 def main() -> None:
     """Run the command that the arguments name."""
     warnings.showwarning = _warn
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a letter shows its number instead; stderr does so by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"labelwise: warning: {message}", file=sys.stderr)
+    ui.say(f"labelwise: warning: {message}")
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"labelwise: {message}", file=sys.stderr)
+    ui.say(f"labelwise: {message}")
     sys.exit(code)
 
 

@@ -124,8 +124,8 @@ def advance(project: ui.Folder = Path(), json: ui.Json = False) -> None:
         waiting = make_plan(workspace.now(), workspace.config)[0].why
     if json:
         return ui.show_json({"taken": taken, "waiting": waiting})
-    print(f"{len(taken)} steps taken{': ' + ', '.join(taken) if taken else ''}.")
-    print(waiting)
+    ui.tell(f"{len(taken)} steps taken{': ' + ', '.join(taken) if taken else ''}.")
+    ui.tell(waiting)
     return None
 
 
@@ -216,7 +216,7 @@ def report(
     ui.write_report(facts, out)
     if json:
         return ui.show_json(facts)
-    print(facts["verdict"])
+    ui.tell(facts["verdict"])
     ui.say(f"{out} written.")
     return None
 
@@ -233,6 +233,6 @@ def doctor(project: ui.Folder = Path(), json: ui.Json = False) -> None:
         ui.show_json([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings])
     else:
         for f in findings:
-            print(f"{'ok ' if f.ok else 'BAD'}  {f.check}: {f.found}")
+            ui.tell(f"{'ok ' if f.ok else 'BAD'}  {f.check}: {f.found}")
     if not all(f.ok for f in findings):
         raise typer.Exit(5)

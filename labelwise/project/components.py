@@ -106,6 +106,10 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         if not isinstance(value, list | tuple):
             raise InputError(f"{place}: {value!r} is not a list; write [ ... ].")
         return tuple(_value(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+    if origin is tuple:
+        if not isinstance(value, list | tuple) or len(value) != len(arguments):
+            raise InputError(f"{place}: {value!r} is not a list of {len(arguments)}; write [ ... ].")
+        return tuple(_value(arguments[i], item, f"{place}[{i}]") for i, item in enumerate(value))
     if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(value, Mapping):
             raise InputError(f"{place}: {value!r} is not a table; write {{ name = value }}.")
