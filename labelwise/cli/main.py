@@ -13,6 +13,13 @@ from typer.core import TyperGroup
 import labelwise
 from labelwise.cli import data, model, rehearse, ui, work
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+"""What the system says when a path was named that cannot be used."""
+
 
 class Program(TyperGroup):
     """Every expected failure of a command is one line on stderr and the exit code of the error tree."""
@@ -30,19 +37,18 @@ class Program(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+            full = error.errno in FULL
+            if not full and error.errno not in REFUSED:
                 raise
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             _fail(
                 f"{error.filename or 'disk'}: {error.strerror}."
                 + (" What was recorded is kept; free some space and run the same command again." if full else ""),
                 3 if full else 2,
             )
         except Exception as error:
-            # Imported only now: core brings numpy, for which `--help` does not wait.
-            from labelwise.core.errors import LabelwiseError
-
-            if not isinstance(error, LabelwiseError):
+            # Looked up, not imported: core brings numpy. Where it was never needed, the error is not ours.
+            errors = sys.modules.get("labelwise.core.errors")
+            if errors is None or not isinstance(error, errors.LabelwiseError):
                 raise
             _fail(str(error), error.exit_code)
 

@@ -70,7 +70,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         drawn.add_column(name, justify="right" if numeric else "left", min_width=least, overflow="fold")
     for row in cells:
         drawn.add_row(*map(Text, row))
-    Console().print(drawn)
+    console = Console()
+    # Drawn first and printed by us: Rich ends the program itself when the reader of its output has gone.
+    with console.capture() as text:
+        console.print(drawn)
+    print(text.get(), end="")
 
 
 def _cell(value: Any) -> str:

@@ -148,7 +148,9 @@ def label_export(
         ledger = workspace.now()
         pending = ledger.pending
         if not pending:
-            raise WrongMoment(f"no text waits for an answer: {make_plan(ledger, workspace.config)[0].why}.")
+            due = make_plan(ledger, workspace.config)[0]
+            hint = due.why if due.step == "wait" else f"run `labelwise advance` first ({due.why})"
+            raise WrongMoment(f"no text waits for an answer: {hint}.")
         texts = workspace.texts.get(list(ledger.shards), pending)
     empty = pa.array([None] * len(pending), pa.string())
     write_table(pa.table({"id": pending, "text": texts, "label": empty, "annotator": empty}), file)
