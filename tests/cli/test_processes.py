@@ -59,9 +59,13 @@ def wait_for(condition, process: subprocess.Popen) -> None:
             raise AssertionError(process.communicate())
 
 
-def interrupt(process: subprocess.Popen) -> None:
-    """Ctrl-C, as a terminal sends it: to the whole group; checks exit code, message and orphans."""
+def ctrl_c(process: subprocess.Popen) -> None:
+    """As a terminal sends it: to the whole group."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+def ends_as_stopped(process: subprocess.Popen) -> None:
+    """Exit code 130, one line, nobody left behind."""
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert err == "labelwise: stopped; everything recorded so far is kept, the same command goes on from here.\n"
@@ -78,11 +82,12 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="fi
 @needs_proc
 def test_ctrl_c_during_simulate_ends_all_processes_and_the_same_command_completes(tmp_path):
     write_inbox(tmp_path / "t.csv")
-    command = ("simulate", "t.csv", "--label-column", "intent", "--encoder", "hashing", "--seeds", 2, "--initial", 10,
+    command = ("simulate", "t.csv", "--label-column", "intent", "--encoder", "hashing", "--seeds", 1, "--initial", 10,
                "--batch", 10, "--budget", 20, "--out", "out")  # fmt: skip
     process = start(*command, "--workers", 2, within=tmp_path)
     wait_for(lambda: list((tmp_path / "out").glob("runs/*/log.db")), process)
-    interrupt(process)
+    ctrl_c(process)
+    ends_as_stopped(process)
     assert not (tmp_path / "out/results.json").exists()
     assert not list((tmp_path / "out").rglob("*.tmp"))
 
@@ -101,10 +106,11 @@ def test_ctrl_c_during_add_records_nothing_half_and_the_same_command_completes(t
     os.mkfifo(fifo)
     process = start("add", fifo, within=folder)
     with fifo.open("w") as writer:
-        # More than one block of lines, so that rows are being taken; then the reader waits for more.
+        # More than one block of lines, so that rows are being taken, and no end before Ctrl-C.
         writer.writelines(json.dumps({"text": f"text {n} " + "x" * 1000}) + "\n" for n in range(3000))
         writer.flush()
-        interrupt(process)
+        ctrl_c(process)
+    ends_as_stopped(process)
     status = json.loads(done("status", "--json", within=folder))
     assert status["texts"] == 0
     fifo.unlink()
