@@ -1,8 +1,8 @@
 """``labelwise data``: versions of the labelled data."""
 
-from __future__ import annotations
-
+from collections import Counter
 from dataclasses import asdict
+from json import loads
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,9 @@ import typer
 from labelwise.cli import ui
 
 app = typer.Typer(help="Labelled-data versions: log, show, diff, tag, export.", no_args_is_help=True)
+
+SHOWN = 20
+"""Changed labels that diff lists for people."""
 
 Name = Annotated[str, typer.Argument(help="A tag, (the start of) a version's name, or 'latest'.")]
 
@@ -29,6 +32,8 @@ def log(project: ui.Folder = Path(), json: ui.Json = False) -> None:
     rows = [{**s, "tags": tags.get(s["name"], [])} for s in ledger.snapshots]
     if json:
         return ui.show_json(rows)
+    if not rows:
+        return ui.say("no data version yet; the first is made by labelwise advance, once there are answers.")
     ui.table(
         ["version", "train", "evaluation", "test", "tags"],
         [[r["name"][:12], *(r["counts"].get(k, 0) for k in ("train", "evaluation", "test")), ", ".join(r["tags"])]
@@ -39,7 +44,7 @@ def log(project: ui.Folder = Path(), json: ui.Json = False) -> None:
 
 @app.command()
 def show(name: Name = "latest", project: ui.Folder = Path(), json: ui.Json = False) -> None:
-    """What a data version holds: counts per split and label.
+    """What a data version holds: counts per split, and how often each label was given.
 
     Example: labelwise data show latest
     """
@@ -48,11 +53,15 @@ def show(name: Name = "latest", project: ui.Folder = Path(), json: ui.Json = Fal
     with ui.workspace(project) as workspace:
         rows, facts = read_snapshot(workspace, name)
         full = resolve(workspace.now(), name)
-    counts: dict[str, int] = {}
-    for label in rows["label"].to_pylist():
-        counts[label] = counts.get(label, 0) + 1
+    counts = Counter(name for answer in rows["label"].to_pylist() for name in _labels(answer))
     out = {"name": full, "rows": rows.num_rows, "splits": facts["counts"], "labels": dict(sorted(counts.items()))}
     ui.show_json(out) if json else ui.pairs(out)
+
+
+def _labels(answer: str) -> list[str]:
+    """The labels in an answer, which is stored as JSON: a name, a list of names, or a list of spans."""
+    plain = loads(answer)
+    return [plain] if isinstance(plain, str) else [part if isinstance(part, str) else part[2] for part in plain]
 
 
 @app.command()
@@ -68,9 +77,11 @@ def diff(old: Name, new: Name = "latest", project: ui.Folder = Path(), json: ui.
         change = snapshots.diff(read_snapshot(workspace, old)[0], read_snapshot(workspace, new)[0])
     if json:
         return ui.show_json(asdict(change))
-    print(f"{len(change.added)} added, {len(change.removed)} removed, {len(change.changed)} changed")
-    for text, (before, after) in list(change.changed.items())[:20]:
-        print(f"  {text}  {before} -> {after}")
+    ui.tell(f"{len(change.added)} added, {len(change.removed)} removed, {len(change.changed)} changed")
+    for text, (before, after) in list(change.changed.items())[:SHOWN]:
+        ui.tell(f"  {text}  {before} -> {after}")
+    if len(change.changed) > SHOWN:
+        ui.say(f"and {len(change.changed) - SHOWN} more changed; --json shows all.")
     return None
 
 

@@ -1,20 +1,61 @@
 """``labelwise``: the command line. Only Typer is imported here, so that ``--help`` is instant."""
 
-from __future__ import annotations
-
 import errno
+import io
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import labelwise
-from labelwise.cli import data, model, rehearse, work
+from labelwise.cli import data, model, rehearse, ui, work
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+"""What the system says when a path was named that cannot be used."""
+
+
+class Program(TyperGroup):
+    """Every expected failure of a command is one line on stderr and the exit code of the error tree."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            _fail("stopped; everything recorded so far is kept, the same command goes on from here.", 130)
+        except BrokenPipeError:
+            # The reader of our output has gone (`| head`): nothing to say and nobody to say it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except OSError as error:
+            full = error.errno in FULL
+            if not full and error.errno not in REFUSED:
+                raise
+            _fail(
+                f"{error.filename or 'disk'}: {error.strerror}."
+                + (" What was recorded is kept; free some space and run the same command again." if full else ""),
+                3 if full else 2,
+            )
+        except Exception as error:
+            # Looked up, not imported: core brings numpy. Where it was never needed, the error is not ours.
+            errors = sys.modules.get("labelwise.core.errors")
+            if errors is None or not isinstance(error, errors.LabelwiseError):
+                raise
+            _fail(str(error), error.exit_code)
+
 
 app = typer.Typer(
     name="labelwise",
+    cls=Program,
     help="Active learning for text that proves what every label was worth.\n\n"
     "Start: labelwise demo. With your own texts: labelwise init, add, advance, label, report.",
     no_args_is_help=True,
@@ -44,37 +85,20 @@ app.add_typer(model.app, name="model")
 
 
 def main() -> None:
-    """Run a command; every expected failure is one line on stderr and the exit code of the error tree."""
-    from labelwise.core.errors import LabelwiseError
-
+    """Run the command that the arguments name."""
     warnings.showwarning = _warn
-    try:
-        app()
-    except LabelwiseError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; everything recorded so far is kept, the same command goes on from here.", 130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing to say and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        _fail(
-            f"{error.filename or 'disk'}: {error.strerror}."
-            + (" What was recorded is kept; free some space and run the same command again." if full else ""),
-            3 if full else 2,
-        )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a letter shows its number instead; stderr does so by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app()
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"labelwise: warning: {message}", file=sys.stderr)
+    ui.say(f"labelwise: warning: {message}")
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"labelwise: {message}", file=sys.stderr)
+def _fail(message: str, code: int) -> NoReturn:
+    ui.say(f"labelwise: {message}")
     sys.exit(code)
 
 

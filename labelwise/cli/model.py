@@ -1,7 +1,5 @@
 """``labelwise model``: versions, and which one is in use."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +25,8 @@ def list_models(project: ui.Folder = Path(), json: ui.Json = False) -> None:
         rows = versions(workspace.now())
     if json:
         return ui.show_json(rows)
+    if not rows:
+        return ui.say("no model yet; the first is trained by labelwise advance, once there are answers.")
     ui.table(
         ["model", "data", "labels", "accuracy", "log-loss", "status", "why"],
         [[r["model"], r["snapshot"], r["labels"], _value(r, "accuracy"), _value(r, "log_loss"), r["status"], r["why"]]
@@ -91,8 +91,8 @@ def reproduce(version: Version, project: ui.Folder = Path(), json: ui.Json = Fal
         ui.show_json(result)
     else:
         same = "identical" if result["identical"] else f"differs by up to {result['max_difference']:.3g}"
-        print(f"model {version}: {same}")
+        ui.tell(f"model {version}: {same}")
         for name, change in result["code"].items():
-            print(f"  {name} has changed: {change}")
+            ui.tell(f"  {name} has changed: {change}")
     if not result["identical"] and not result["code"]:
         raise typer.Exit(5)

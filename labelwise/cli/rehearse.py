@@ -1,7 +1,5 @@
 """The commands that rehearse: simulate, compare, demo."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,7 +84,7 @@ def _finish(results: dict[str, Any], out: Path, json: bool, command: str) -> Non
     if json:
         return ui.show_json({key: results[key] for key in ("task", "arms", "summary")})
     summary_table(results["summary"])
-    print(facts["verdict"])
+    ui.tell(facts["verdict"])
     ui.say(f"{out / 'report.html'} and {out / 'results.json'} written.")
     return None
 

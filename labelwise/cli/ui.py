@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,41 +20,85 @@ Folder = Annotated[Path, typer.Option("--project", "-C", help="The project's fol
 Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 
 
+KEPT = "\u00a0\u200c\u200d"
+"""Not printable by Python's rules and harmless: the space that does not break, and what joins letters."""
+
+SHORT = 24
+"""Cells of up to this many characters are not wrapped."""
+
+
+def visible(text: str) -> str:
+    """Text as it may go to a terminal: on one line, with every character that could steer it escaped.
+
+    Texts, labels and file names come from strangers: an escape sequence in them could hide output or
+    type commands. Letters of all scripts stay; control, direction-changing and broken characters do not.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in KEPT else repr(c)[1:-1] for c in text)
+
+
 def say(text: str) -> None:
     """A remark for people, on stderr; texts from strangers are shown, never interpreted."""
-    print(text, file=sys.stderr)
+    print(visible(text), file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """One line of facts on stdout."""
+    print(visible(text))
 
 
 def show_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=ascii_only, indent=1))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """A table on stdout; numbers to the right."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; numbers to the right, long texts wrapped, nothing cut off."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    cells = [[_cell(value) for value in row] for row in rows]
     for position, name in enumerate(columns):
-        numeric = all(isinstance(row[position], int | float) or row[position] in ("", "-") for row in rows)
-        drawn.add_column(name, justify="right" if numeric and rows else "left")
-    for row in rows:
-        drawn.add_row(*[Text(_cell(value)) for value in row])
-    Console().print(drawn)
+        column = [row[position] for row in cells]
+        numeric = all(cell.strip("-%").replace(".", "").isdecimal() or cell == "-" for cell in column)
+        longest = max(map(len, column), default=0)
+        least = max(longest if longest <= SHORT else 0, *map(len, name.split()))
+        drawn.add_column(name, justify="right" if numeric else "left", min_width=least, overflow="fold")
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    console = Console()
+    # Drawn first and printed by us: Rich ends the program itself when the reader of its output has gone.
+    with console.capture() as text:
+        console.print(drawn)
+    print(text.get(), end="")
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    """A value in words; of a nested one, what a person wants to know."""
+    if value is None or value in ({}, [], ""):
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, Mapping):
+        if value.keys() >= {"value", "lo", "hi"}:
+            return f"{_cell(value['value'])} (95 % interval {_cell(value['lo'])} to {_cell(value['hi'])})"
+        return ", ".join(f"{visible(str(name))} {_cell(part)}" for name, part in value.items())
+    return visible(str(value))
 
 
 def pairs(facts: Mapping[str, Any]) -> None:
-    """Names and values, one a line, on stdout."""
-    width = max((len(name) for name in facts), default=0)
+    """Names and values, one a line, on stdout; on a terminal, long values are wrapped beside their name."""
+    left = max((len(name) for name in facts), default=0) + 2
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for name, value in facts.items():
-        print(f"{name:<{width}}  {_cell(value)}")
+        line = f"{name.replace('_', ' '):<{left}}{_cell(value)}"
+        print(textwrap.fill(line, max(width, left + 20), subsequent_indent=" " * left) if width else line)
 
 
 @contextmanager
@@ -63,14 +109,14 @@ def progress() -> Iterator[Progress]:
 
     console = Console(stderr=True)
     bars = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal, transient=True,
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True,
     )  # fmt: skip
     tasks: dict[str, Any] = {}
 
     def update(what: str, done: int, total: int) -> None:
         if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total or None)
+            tasks[what] = bars.add_task(visible(what), total=total or None)
         bars.update(tasks[what], completed=done, total=total or None, visible=not total or done < total)
 
     with bars:

@@ -1,7 +1,5 @@
 """The commands of a project's daily work: init, add, status, plan, advance, label, report, doctor."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,8 +124,8 @@ def advance(project: ui.Folder = Path(), json: ui.Json = False) -> None:
         waiting = make_plan(workspace.now(), workspace.config)[0].why
     if json:
         return ui.show_json({"taken": taken, "waiting": waiting})
-    print(f"{len(taken)} steps taken{': ' + ', '.join(taken) if taken else ''}.")
-    print(waiting)
+    ui.tell(f"{len(taken)} steps taken{': ' + ', '.join(taken) if taken else ''}.")
+    ui.tell(waiting)
     return None
 
 
@@ -150,7 +148,9 @@ def label_export(
         ledger = workspace.now()
         pending = ledger.pending
         if not pending:
-            raise WrongMoment(f"no text waits for an answer: {make_plan(ledger, workspace.config)[0].why}.")
+            due = make_plan(ledger, workspace.config)[0]
+            hint = due.why if due.step == "wait" else f"run `labelwise advance` first ({due.why})"
+            raise WrongMoment(f"no text waits for an answer: {hint}.")
         texts = workspace.texts.get(list(ledger.shards), pending)
     empty = pa.array([None] * len(pending), pa.string())
     write_table(pa.table({"id": pending, "text": texts, "label": empty, "annotator": empty}), file)
@@ -223,7 +223,7 @@ def report(
     ui.write_report(facts, out)
     if json:
         return ui.show_json(facts)
-    print(facts["verdict"])
+    ui.tell(facts["verdict"])
     ui.say(f"{out} written.")
     return None
 
@@ -240,6 +240,6 @@ def doctor(project: ui.Folder = Path(), json: ui.Json = False) -> None:
         ui.show_json([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings])
     else:
         for f in findings:
-            print(f"{'ok ' if f.ok else 'BAD'}  {f.check}: {f.found}")
+            ui.tell(f"{'ok ' if f.ok else 'BAD'}  {f.check}: {f.found}")
     if not all(f.ok for f in findings):
         raise typer.Exit(5)

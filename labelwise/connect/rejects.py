@@ -16,7 +16,10 @@ from labelwise.core.intake import Reject
 
 
 class RejectFile:
-    """Collects rejects into a JSON Lines file that appears, whole, only if there are any; without a path, nowhere."""
+    """Collects rejects into a JSON Lines file that appears, whole, only if there are any; without a path, nowhere.
+
+    The list of an earlier time goes when this time had no rejects: it would be taken for this time's.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -40,7 +43,11 @@ class RejectFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is None or self.path is None:
+        if self.path is None:
+            return
+        if self._file is None:
+            if kind is None:
+                self.path.unlink(missing_ok=True)
             return
         self._file.close()
         if kind is None:

@@ -34,7 +34,8 @@ def write_table(table: pa.Table, path: Path) -> None:
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
         buffer.writelines(line.encode("utf-8", "surrogatepass") for line in lines)
     else:
-        raise InputError(f"{path}: cannot write {path.suffix or 'this kind of file'!r}; use .csv, .jsonl or .parquet.")
+        what = repr(path.suffix) if path.suffix else "a file without an ending"
+        raise InputError(f"{path}: cannot write {what}; use .csv, .jsonl or .parquet.")
     write_atomically(path, buffer.getvalue())
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Protocol, TypeVar
 
+from labelwise.core import InputError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -65,6 +67,8 @@ def _quiet_worker() -> None:
 
 
 def local(workers: int = 0) -> Executor:
-    """The executor for this machine: as many processes as cores unless told otherwise."""
+    """The executor for this machine: as many processes as cores unless told otherwise. InputError below 0."""
+    if workers < 0:
+        raise InputError(f"--workers: {workers} processes cannot be; give 1 or more, or 0 for one per core.")
     count = workers or os.cpu_count() or 1
     return Serial() if count == 1 else Processes(count)

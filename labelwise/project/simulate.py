@@ -73,11 +73,11 @@ def simulate(experiment: Experiment, tables: Tables, executor: Executor, progres
 
     InputError when ``out`` holds another experiment, the label column is missing or has one label only.
     """
+    for strategy in experiment.strategies:
+        build("strategies", spec_of(strategy), "--strategy")
     names = [label_of(strategy) for strategy in experiment.strategies]
     if len(set(names)) < len(names):
         raise InputError(f"--strategy: {names} names a strategy twice; give every strategy once.")
-    for strategy in experiment.strategies:
-        build("strategies", spec_of(strategy), "--strategy")
     new = _claim(experiment)
     try:
         base = prepare(experiment, tables, progress)
