@@ -14,13 +14,16 @@ from labelwise.project import config as configs
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.steps.divide import divide_pool
 from labelwise.project.steps.represent import fit_encoder, represent_shard
+from labelwise.project.steps.snapshot import take_snapshot
 from labelwise.project.steps.train import calibrate, train
 from labelwise.project.workspace import Workspace
+from labelwise.store import snapshots
 
 MAKERS: dict[str, Callable[[Workspace, Event], object]] = {
     "encoder.fitted": lambda workspace, event: fit_encoder(workspace),
     "shard.represented": lambda workspace, event: represent_shard(workspace, event.data["shard"]),
     "pool.divided": lambda workspace, event: divide_pool(workspace),
+    "snapshot.taken": lambda workspace, event: take_snapshot(workspace),
     "model.trained": lambda workspace, event: train(workspace),
     "model.calibrated": lambda workspace, event: calibrate(workspace),
 }
@@ -44,12 +47,19 @@ class _Until:
 
 
 def lost(workspace: Workspace) -> Iterator[tuple[Event, str]]:
-    """Recorded artefacts that are missing or damaged: what recorded them, and what is wrong. In order of record."""
+    """What is recorded but missing or damaged: the event that recorded it, and what is wrong. In order of record."""
     for event in workspace.log.read(kinds=list(MAKERS)):
         try:
-            workspace.artefacts.get(ref(event.data["ref"]))
+            _read(workspace, event)
         except DamagedRecord as error:
             yield event, str(error)
+
+
+def _read(workspace: Workspace, event: Event) -> None:
+    if event.kind == "snapshot.taken":
+        snapshots.read(workspace.snapshots, event.data["name"])
+    else:
+        workspace.artefacts.get(ref(event.data["ref"]))
 
 
 def mend(workspace: Workspace) -> None:
@@ -60,7 +70,7 @@ def mend(workspace: Workspace) -> None:
         config = configs.parse(before.config) if before.config else workspace.config
         MAKERS[event.kind](replace(workspace, log=log, config=config, _ledger=before, _saved=before.seq), event)
         try:
-            workspace.artefacts.get(ref(event.data["ref"]))
+            _read(workspace, event)
         except DamagedRecord:
             raise DamagedRecord(
                 f"{why} It was made by another version of Labelwise or its libraries and could not be made again; "

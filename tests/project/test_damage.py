@@ -213,7 +213,12 @@ def test_a_checkpoint_that_is_not_usable_is_told_and_rebuilt(checkpoint: Path, f
     if damage == "flip":
         _flip(checkpoint)
     elif damage == "other":
-        body = checkpoint.read_text(encoding="utf-8").partition("\n")[2].replace('"format":1', '"format":2')
+        body = (
+            checkpoint.read_text(encoding="utf-8")
+            .partition("\n")[2]
+            .replace('"format": 1', '"format": 2')
+            .replace('"format":1', '"format":2')
+        )
         from labelwise.core.canon import digest_of
 
         checkpoint.write_text(f"{digest_of(body)}\n{body}", encoding="utf-8")
@@ -317,3 +322,13 @@ def test_nothing_is_warned_about_in_an_undamaged_project(folder: Path) -> None:
         with Workspace.open(folder) as workspace:
             assert advance(workspace) == []
             assert np.isfinite(workspace.artefacts.get(ref(workspace.now().models[-1]["ref"])).arrays["coef"]).all()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "json"])
+def test_a_lost_data_version_comes_back_as_it_was(folder: Path, suffix: str) -> None:
+    file = sorted((folder / HOME / "snapshots").glob(f"*.{suffix}"))[0]
+    content = file.read_bytes()
+    file.unlink()
+    with Workspace.open(folder) as workspace:
+        advance(workspace)
+    assert file.read_bytes() == content

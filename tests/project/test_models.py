@@ -78,7 +78,7 @@ def test_rolling_back_walks_along_the_history(grown: Workspace) -> None:
     assert [p["version"] for p in grown.now().promotions] == [1, 2, 3, 2, 1]
     assert [p["why"] for p in grown.now().promotions[3:]] == ["rollback from version 3", "complaints"]
     before = events(grown)
-    with pytest.raises(InputError, match="there is no earlier model version to return to"):
+    with pytest.raises(WrongMoment, match="there is no earlier model version to return to"):
         rollback(grown, "")
     assert events(grown) == before
 
@@ -115,14 +115,14 @@ def test_versions_that_do_not_exist(grown: Workspace, version: int) -> None:
 def test_an_unfinished_model_cannot_be_put_into_use(grown: Workspace) -> None:
     answer(grown, grown.now().pending)
     advance(grown, until="train")
-    with pytest.raises(InputError, match="model 4 is not calibrated and evaluated yet; run `labelwise advance`"):
+    with pytest.raises(WrongMoment, match="model 4 is not calibrated and evaluated yet; run `labelwise advance`"):
         promote(grown, 4, "")
 
 
 def test_no_model_no_encoder(fresh: Workspace) -> None:
     with pytest.raises(InputError, match="there are none yet"):
         reproduce(fresh, 1)
-    with pytest.raises(InputError, match="there is no earlier model version"):
+    with pytest.raises(WrongMoment, match="there is no earlier model version"):
         rollback(fresh, "")
     with pytest.raises(WrongMoment, match="the encoder has not been fitted yet; run `labelwise advance`"):
         fresh.encoder()

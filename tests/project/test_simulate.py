@@ -353,14 +353,18 @@ def _row(strategy: str, **changed: Any) -> dict[str, Any]:
         ({"saving_interval": [None, 0.4]}, False),
         ({"saving_interval": None}, False),
         ({"saving": None}, False),
-        ({"seeds": 1}, False),
     ],
     ids=str,
 )
 def test_a_gain_is_claimed_only_if_it_was_measured(changed: dict[str, Any], gain: bool) -> None:
     told = verdict([_row("random", saving=0.0), _row("margin", **changed), _row("poor", alc=0.1)])
     assert told.startswith("No measurable gain over random labelling") is not gain
-    assert ("margin reached random labelling's final accuracy (0.800) with 30% fewer labels" in told) is gain
+    assert ("reached random labelling's final accuracy (80.0\N{NO-BREAK SPACE}%) with 30" in told) is gain
+
+
+def test_fewer_than_five_seeds_show_no_gain() -> None:
+    told = verdict([_row("random", saving=0.0), _row("margin", seeds=4)])
+    assert told == "margin was ahead of random labelling, but 4 seeds cannot show a gain; use 5."
 
 
 def test_the_report_of_a_project_renders_at_every_age(fresh: Workspace) -> None:

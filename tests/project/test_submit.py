@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from labelwise.core import InputError
+from labelwise.core import Event, InputError
 from labelwise.core.text import text_id
 from labelwise.project.plan import advance
 from labelwise.project.steps.select import select_batch
@@ -206,3 +206,24 @@ def test_export_brings_the_texts_along(grown: Workspace) -> None:
     bare, full = (export_rows(grown, "latest", with_texts) for with_texts in (False, True))
     assert full.drop_columns(["text"]).equals(bare)
     assert [text_id(text) for text in full["text"].to_pylist()] == full["id"].to_pylist()
+
+
+def test_an_answer_beaten_to_its_number_is_recorded_as_the_next(
+    fresh: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance(fresh)
+    text = fresh.now().pending[0]
+    first, second = fresh.config.task.labels[:2]
+    append, rivals = fresh.log.append, [first]
+
+    def beaten(*sent: Event) -> list[Event]:
+        if rivals:
+            rival = {**sent[0].data, "answer": rivals.pop()}
+            append(Event(sent[0].kind, sent[0].key, sent[0].actor, rival))
+        return append(*sent)
+
+    monkeypatch.setattr(fresh.log, "append", beaten)
+    recorded = submit(fresh, [Submission(text, "ana", second)])
+    assert [event.data["answer"] for event in recorded] == [second]
+    assert fresh.now().given[text]["ana"].answer == second
+    assert [e.data["answer"] for e in fresh.log.read(kinds=["answer.given"])] == [first, second]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labelwise.core import InputError, stream
+from labelwise.core import WrongMoment, stream
 from labelwise.measure import metrics
 from labelwise.project.ledger import Ledger
 from labelwise.project.steps.believe import believe
@@ -76,26 +76,31 @@ def _verdict(entry: dict[str, Any], champion: dict[str, Any] | None) -> tuple[st
 
 
 def promote(workspace: Workspace, version: int, why: str) -> None:
-    """Put any recorded version into use by hand. InputError for an unknown or unfinished one."""
-    ledger = workspace.now()
+    """Put any recorded version into use by hand. InputError for an unknown one, WrongMoment for an unfinished one."""
     workspace.model(version)
-    if "evaluation" not in ledger.model(version):
-        raise InputError(f"model {version} is not calibrated and evaluated yet; run `labelwise advance` first.")
-    back = any(p["version"] == version for p in ledger.promotions)
-    kind = "model.rolled-back" if back else "model.promoted"
-    workspace.append(kind, f"promoted:{len(ledger.promotions)}", {"version": version, "why": why or "by hand"})
+    if "evaluation" not in workspace.now().model(version):
+        raise WrongMoment(f"model {version} is not calibrated and evaluated yet; run `labelwise advance` first.")
+    _use(workspace, "model.promoted", version, why or "by hand")
 
 
 def rollback(workspace: Workspace, why: str) -> int:
-    """Return to the version that was in use before the present one. InputError when there is none."""
-    ledger = workspace.now()
+    """Return to the version that was in use before the present one. WrongMoment when there is none."""
     stack: list[int] = []
-    for promotion in ledger.promotions:
-        if promotion["kind"] == "model.rolled-back" and promotion["version"] in stack:
-            del stack[stack.index(promotion["version"]) + 1 :]
+    for promotion in workspace.now().promotions:
+        if promotion["kind"] == "model.rolled-back":
+            stack.pop()
         else:
             stack.append(promotion["version"])
     if len(stack) < 2:
-        raise InputError("there is no earlier model version to return to; `labelwise model list` shows all.")
-    promote(workspace, stack[-2], why or f"rollback from version {stack[-1]}")
+        raise WrongMoment("there is no earlier model version to return to; `labelwise model list` shows all.")
+    _use(workspace, "model.rolled-back", stack[-2], why or f"rollback from version {stack[-1]}")
     return stack[-2]
+
+
+def _use(workspace: Workspace, kind: str, version: int, why: str) -> None:
+    turn = len(workspace.now().promotions)
+    recorded = workspace.append(kind, f"promoted:{turn}", {"version": version, "why": why})
+    if (recorded.kind, recorded.data["version"]) != (kind, version):
+        raise WrongMoment(
+            f"model {recorded.data['version']} was put into use at the same moment; look, then try again."
+        )

@@ -39,6 +39,19 @@ def submit(workspace: Workspace, submissions: Sequence[Submission]) -> list[Even
     if problems:
         more = f" ({len(problems) - 1} more like it.)" if len(problems) > 1 else ""
         raise InputError(f"{problems[0]} Nothing was recorded.{more}")
+    recorded: list[Event] = []
+    events = _changes(workspace, submissions)
+    while events:
+        held = workspace.log.append(*events)
+        recorded += [event for event, sent in zip(held, events, strict=True) if event.data == sent.data]
+        # Another process may have given this answer's number to another answer: then ours is the next one.
+        beaten = {(s.data["text"], s.data["annotator"]) for e, s in zip(held, events, strict=True) if e.data != s.data}
+        events = _changes(workspace, [s for s in submissions if (s.text, s.annotator) in beaten])
+    return recorded
+
+
+def _changes(workspace: Workspace, submissions: Sequence[Submission]) -> list[Event]:
+    """One event for every submission that differs from the annotator's answer as the log holds it now."""
     ledger, task = workspace.now(), workspace.config.task
     latest = {(text, name): (g.answer, g.version) for text, by in ledger.given.items() for name, g in by.items()}
     events = []
@@ -53,7 +66,7 @@ def submit(workspace: Workspace, submissions: Sequence[Submission]) -> list[Even
             "seconds": float(s.seconds),
         }  # fmt: skip
         events.append(Event("answer.given", f"answer:{s.text}:{s.annotator}:{version + 1}", s.annotator, data))
-    return workspace.log.append(*events) if events else []
+    return events
 
 
 def skip(workspace: Workspace, texts: Sequence[str], annotator: str) -> list[Event]:
