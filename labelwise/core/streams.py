@@ -14,7 +14,7 @@ def stream(seed: int, *purpose: str | int) -> np.random.Generator:
     The same arguments give the same numbers on every machine; different purposes give
     streams that share nothing. Nothing else in Labelwise is random.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (int(seed), *purpose))
+    text = "\x1f".join(f"{'str' if isinstance(part, str) else 'int'}:{part}" for part in (int(seed), *purpose))
     words = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype=np.uint32)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words.tolist())))
 

@@ -42,6 +42,9 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind of task", self.kind, KINDS, "task.kind")
+        given: Any = self.labels
+        if isinstance(given, str):
+            raise InputError(f"task.labels: {given!r} is one text; give a list of labels.")
         object.__setattr__(self, "labels", tuple(self.labels))
         least = 2 if self.kind == "single" else 1
         if len(self.labels) < least:

@@ -12,7 +12,7 @@ from labelwise.project.mending import mend
 from labelwise.project.steps.divide import divide_pool
 from labelwise.project.steps.evaluate import evaluate, judge
 from labelwise.project.steps.represent import fit_encoder, represent_shard
-from labelwise.project.steps.select import select_batch
+from labelwise.project.steps.select import batch_size, select_batch
 from labelwise.project.steps.snapshot import take_snapshot
 from labelwise.project.steps.train import calibrate, train
 from labelwise.project.workspace import Workspace
@@ -62,7 +62,7 @@ def plan(ledger: Ledger, config: Config) -> list[Todo]:
         return [*todo, Todo("wait", f"the budget of {config.selection.budget} labels is spent: labelwise report")]
     if ledger.division and ledger.division["pool"] <= _used(ledger):
         return [*todo, Todo("wait", "every text of the pool has been asked about: labelwise add FILE brings more")]
-    size = config.selection.batch if ledger.batches else config.selection.initial
+    size = batch_size(config, ledger)
     seconds = 1.0 + ledger.texts / 500_000
     return [*todo, Todo("select", f"choose round {len(ledger.batches)}, {size} texts", seconds=seconds)]
 

@@ -129,3 +129,8 @@ def test_what_is_no_task_is_refused(kind, labels, guidelines, message):
 @pytest.mark.parametrize("kind", ["multi", "spans"])
 def test_one_label_is_enough_where_none_can_be_given(kind):
     assert Task(kind, ["only"]).labels == ("only",)
+
+
+def test_one_text_is_not_a_list_of_labels() -> None:
+    with pytest.raises(InputError, match="'ab' is one text; give a list of labels"):
+        Task("single", "ab")  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labelwise.core import Event, stream
 from labelwise.project.components import describe
+from labelwise.project.config import Config
 from labelwise.project.ledger import Ledger
 from labelwise.project.steps.believe import pools
 from labelwise.project.steps.evaluate import ENOUGH
@@ -20,7 +21,7 @@ def select_batch(workspace: Workspace) -> Event:
     batch = choose(
         shown,
         strategy,
-        batch_size(workspace, ledger),
+        batch_size(config, ledger),
         settings.control,
         lambda purpose: stream(config.project.seed, "select", number, purpose),
     )
@@ -49,9 +50,9 @@ def select_batch(workspace: Workspace) -> Event:
     return workspace.append("batch.selected", f"batch:{number}", data)
 
 
-def batch_size(workspace: Workspace, ledger: Ledger) -> int:
+def batch_size(config: Config, ledger: Ledger) -> int:
     """How many texts the next batch asks about, within the budget; 0 when the budget is spent."""
-    settings = workspace.config.selection
+    settings = config.selection
     size = settings.batch if ledger.batches else settings.initial
     return min(size, max(0, settings.budget - len(ledger.asked))) if settings.budget else size
 
