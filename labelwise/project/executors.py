@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from labelwise.core import InputError
@@ -44,7 +46,8 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_quiet_worker)
         try:
-            futures = {pool.submit(function, item): position for position, item in enumerate(items)}
+            with _one_thread_each():
+                futures = {pool.submit(function, item): position for position, item in enumerate(items)}
             left = set(futures)
             while left:
                 done, left = wait(left, return_when=FIRST_COMPLETED)
@@ -58,12 +61,37 @@ class Processes:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside compute on one thread: more threads than cores only get in each other's way.
+
+    Numeric libraries read these when they are loaded, so they must be set before the process begins.
+    """
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    before = {name: os.environ.get(name) for name in (*threads, "TOKENIZERS_PARALLELISM")}
+    os.environ.update(threads, TOKENIZERS_PARALLELISM="false")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _quiet_worker() -> None:
     # Ctrl-C reaches the whole process group: the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Runs before numpy is imported here: side by side, more threads than cores only get in each other's way.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent can stop nobody: without this, its workers would go on for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def local(workers: int = 0) -> Executor:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from labelwise.core import InputError, MissingExtra
 from labelwise.project.executors import Processes, Serial, local
@@ -31,7 +36,7 @@ def interrupted(x):
 
 
 def surroundings(x):
-    return os.getpid(), os.environ["OMP_NUM_THREADS"]
+    return os.getpid(), {pool["num_threads"] for pool in threadpool_info()}
 
 
 def fail_or_wait(item):
@@ -95,10 +100,12 @@ def test_workers_ignore_ctrl_c():
     assert dict(Processes(1).each(interrupted, [1, 2])) == {0: 2, 1: 3}
 
 
-def test_workers_are_other_processes_with_one_numeric_thread():
+def test_workers_are_other_processes_with_one_numeric_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     (process, threads) = dict(Processes(1).each(surroundings, [None]))[0]
     assert process != os.getpid()
-    assert threads == "1"
+    assert threads == {1}
+    assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
 def test_the_local_executor_needs_no_process_for_one_worker():
@@ -106,3 +113,26 @@ def test_the_local_executor_needs_no_process_for_one_worker():
     several = local(3)
     assert isinstance(several, Processes)
     assert several.workers == 3
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = (
+        "import pathlib, sys\n"
+        "from labelwise.project.executors import Processes\n"
+        "from tests.project.test_executors import fail_or_wait\n"
+        "if __name__ == '__main__':\n"
+        "    list(Processes(1).each(fail_or_wait, [('wait', pathlib.Path(sys.argv[1]))]))\n"
+    )
+    driver = tmp_path / "driver.py"
+    driver.write_text(code)
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, str(driver), str(pipe)], cwd=root, env=os.environ | {"PYTHONPATH": str(root)}
+    ) as parent:
+        worker = os.pidfd_open(int(pipe.read_text()))
+        parent.kill()
+        ended, _, _ = select.select([worker], [], [], 30)
+    os.close(worker)
+    assert ended
