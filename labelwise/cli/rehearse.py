@@ -1,5 +1,7 @@
 """The commands that rehearse: simulate, compare, demo."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,13 +75,13 @@ def simulate(
     refused: list[Any] = []
     with ui.progress() as progress:
         results = rehearsal.simulate(experiment, lambda: read(paths, columns, refused.append), local(workers), progress)
-    _finish(results, out, json, f"labelwise simulate {' '.join(files)}")
+    _finish(results, out, json)
 
 
-def _finish(results: dict[str, Any], out: Path, json: bool, command: str) -> None:
+def _finish(results: dict[str, Any], out: Path, json: bool) -> None:
     from labelwise.project.steps.report import simulation_facts
 
-    facts = simulation_facts(results, command)
+    facts = simulation_facts(results, shlex.join(["labelwise", *sys.argv[1:]]))
     ui.write_report(facts, out / "report.html")
     if json:
         return ui.show_json({key: results[key] for key in ("task", "arms", "summary")})
@@ -140,7 +142,7 @@ def demo(
         results = run(out, texts, local(workers), progress)
     if not json:
         print("SYNTHETIC DATA: a generated inbox and simulated annotators; the figures show the tool, not the world.")
-    _finish(results, out, json, "labelwise demo")
+    _finish(results, out, json)
     if not json:
         print(
             f"\nOpen {out / 'report.html'} in a browser.\n\n"

@@ -141,13 +141,18 @@ def counted(tables: Any, update: Progress, what: str) -> Iterator[Any]:
         yield found
 
 
-def write_report(facts: Mapping[str, Any], path: Path) -> None:
-    """The HTML report, and the JSON it is made from beside it."""
+Picture = Annotated[Path | None, typer.Option(help="Also write the learning curve as a PNG.")]
+
+
+def write_report(facts: Mapping[str, Any], path: Path, drawing: Path | None = None) -> None:
+    """The HTML report, the JSON it is made from beside it, and its main curve as a PNG if asked for."""
     from labelwise.core import InputError
     from labelwise.store.files import write_atomically
-    from labelwise.web.report import render
+    from labelwise.web.report import picture, render
 
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first.")
+    if drawing is not None:
+        write_atomically(drawing, picture(facts))
     write_atomically(path, render(facts).encode())
     write_atomically(path.with_suffix(".json"), json.dumps(facts, ensure_ascii=False, indent=1).encode())

@@ -209,6 +209,7 @@ def label_import(
 def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
     texts: Annotated[bool, typer.Option("--texts", help="Show beginnings of selected texts.")] = False,
+    picture: ui.Picture = None,
     project: ui.Folder = Path(),
     json: ui.Json = False,
 ) -> None:
@@ -220,7 +221,7 @@ def report(
 
     with ui.workspace(project) as workspace:
         facts = project_facts(workspace, with_texts=texts)
-    ui.write_report(facts, out)
+    ui.write_report(facts, out, picture)
     if json:
         return ui.show_json(facts)
     ui.tell(facts["verdict"])

@@ -89,13 +89,12 @@ class Ledger:
         """The model version in use, or None."""
         return self.model(self.promotions[-1]["version"]) if self.promotions else None
 
-    def votes(self, task: Task, texts: Iterable[str] | None = None) -> list[Vote]:
-        """All current answers (about some texts, or all) as votes."""
-        chosen = self.given if texts is None else [text for text in texts if text in self.given]
+    def votes(self, task: Task) -> list[Vote]:
+        """All current answers as votes."""
         return [
             Vote(text, annotator, task.parse(given.answer))
-            for text in chosen
-            for annotator, given in self.given[text].items()
+            for text, answers in self.given.items()
+            for annotator, given in answers.items()
         ]
 
     def dump(self) -> dict[str, Any]:

@@ -119,7 +119,6 @@ def test_what_is_derived_is_what_the_events_say(events):
     assert ledger.seconds == sum(a["seconds"] for a in answers)
     current = {(a["text"], a["annotator"]): a["answer"] for a in answers}
     assert {(v.text, v.annotator): v.answer for v in ledger.votes(TASK)} == current
-    assert set(ledger.votes(TASK, TEXTS[:2])) == {v for v in ledger.votes(TASK) if v.text in TEXTS[:2]}
     promoted = [e.data["version"] for e in events if e.kind in ("model.promoted", "model.rolled-back")]
     assert (ledger.champion or {}).get("version") == (promoted[-1] if promoted else None)
     sizes = {e.data["shard"]: e.data["rows"] for e in events if e.kind == "texts.added"}
@@ -136,7 +135,7 @@ def test_a_small_project_by_hand():
     assert ledger.pending == [one]
     assert ledger.annotated == 1
     assert ledger.given[two]["ann"] == Given("praise", 1, 3.5, 4)
-    assert ledger.votes(TASK, [two, one]) == [Vote(two, "ann", "praise"), Vote(two, "bob", "praise")]
+    assert ledger.votes(TASK)[:2] == [Vote(two, "ann", "praise"), Vote(two, "bob", "praise")]
     assert (ledger.answers, ledger.last_answer, ledger.seconds) == (4, 5, 9.5)
     assert ledger.champion is None
 

@@ -27,10 +27,11 @@ def take_snapshot(workspace: Workspace) -> None:
     guideline = digest_of([list(config.task.labels), dict(config.task.guidelines)])[:12]
     splits = _splits(workspace, ledger, ids)
     asked = [ledger.asked.get(i) for i in ids]
+    written = {answer: canonical_json(config.task.plain(answer)) for answer in {d.answer for d in decided.values()}}
     rows = pa.table(
         {
             "id": ids,
-            "label": [canonical_json(config.task.plain(decided[i].answer)) for i in ids],
+            "label": [written[decided[i].answer] for i in ids],
             "weight": [1.0] * len(ids),
             "split": splits,
             "guideline": [guideline] * len(ids),

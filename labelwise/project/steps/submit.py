@@ -53,7 +53,8 @@ def submit(workspace: Workspace, submissions: Sequence[Submission]) -> list[Even
 def _changes(workspace: Workspace, submissions: Sequence[Submission]) -> list[Event]:
     """One event for every submission that differs from the annotator's answer as the log holds it now."""
     ledger, task = workspace.now(), workspace.config.task
-    latest = {(text, name): (g.answer, g.version) for text, by in ledger.given.items() for name, g in by.items()}
+    given = {s.text: ledger.given.get(s.text, {}) for s in submissions}
+    latest = {(text, name): (g.answer, g.version) for text, by in given.items() for name, g in by.items()}
     events = []
     for s in submissions:
         answer = task.plain(task.parse(s.answer, place=s.place))
