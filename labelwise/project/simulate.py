@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelwise.core import Answer, InputError, Oracle, WrongMoment, stream
+from labelwise.core import Answer, InputError, Oracle, WrongMoment, stream, unknown
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.measure import curves
 from labelwise.measure.splits import SPLITS
@@ -187,8 +187,7 @@ def _labelled(tables: Iterable[Any], column: str) -> Iterator[Any]:
     for table in tables:
         names = [f.name for f in table.schema.field("meta").type] if "meta" in table.schema.names else []
         if column not in names:
-            known = ", ".join(names) or "none besides the text"
-            raise InputError(f"--label-column {column!r}: no such column. Columns: {known}.")
+            raise unknown("column", column, names, "--label-column")
         yield table.filter(table["meta"].combine_chunks().field(column).is_valid())
 
 

@@ -179,7 +179,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "column": (rows(), {"label_column": "labels"}, r"--label-column 'labels': no such column. Columns: intent, domain"),
+    "column": (rows(), {"label_column": "labels"}, r"--label-column: unknown column 'labels'.* Known: domain, intent"),
     "one": ([{**row, "intent": "cancel"} for row in rows()], {}, r"only the label \['cancel'\] occurs"),
     "few": (rows()[:9], {}, r"only 9 usable texts; a rehearsal needs 10 or more"),
     "initial": (rows()[:60], {}, r"--initial: 40 texts are asked for, but the pool has \d+; choose a smaller"),
