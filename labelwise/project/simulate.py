@@ -26,7 +26,7 @@ from labelwise.project.executors import Executor
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.plan import advance
 from labelwise.project.steps.ingest import ingest
-from labelwise.project.steps.report import shown_items
+from labelwise.project.steps.report import shown_items, versions
 from labelwise.project.steps.submit import Submission, submit
 from labelwise.project.workspace import TRANSIENT, Progress, Workspace, silent
 from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
@@ -233,7 +233,7 @@ def _arm(experiment: Experiment, workspace: Workspace, strategy: Any) -> dict[st
     rehearse(workspace, oracle, truths(workspace, experiment))
     record = {"strategy": label_of(strategy), "seed": seed, **curve(workspace.now())}
     if seed == experiment.seeds[0]:
-        record["example"] = example(workspace.now())
+        record["example"] = example(workspace, experiment.synthetic)
     return record
 
 
@@ -280,9 +280,12 @@ def curve(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def example(ledger: Ledger) -> dict[str, Any]:
-    """The last model and what was selected, for the report of one arm."""
+def example(workspace: Workspace, with_texts: bool) -> dict[str, Any]:
+    """The last model and what was selected, for the report of one arm; with the texts when they are nobody's."""
+    ledger = workspace.now()
     last = ledger.models[-1]
+    batches = [_shown(batch, len(ledger.batches)) for batch in ledger.batches]
+    seen = [item["text"] for batch in batches for item in batch["items"]] if with_texts else []
     by_annotator: dict[str, list[float]] = {}
     for text in ledger.asked:
         for name, given in ledger.given.get(text, {}).items():
@@ -290,9 +293,11 @@ def example(ledger: Ledger) -> dict[str, Any]:
     return {
         "model": {"version": last["version"], "snapshot": last["snapshot"], **last["evaluation"]},
         "calibration": last["calibration"],
-        "batches": [_shown(batch, len(ledger.batches)) for batch in ledger.batches],
+        "batches": batches,
+        "texts": dict(zip(seen, workspace.texts.get(list(ledger.shards), seen), strict=True)),
         "annotators": {name: [len(s), sorted(s)[len(s) // 2]] for name, s in sorted(by_annotator.items())},
         "seconds": ledger.seconds,
+        "versions": versions(ledger),
     }  # fmt: skip
 
 

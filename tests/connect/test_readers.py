@@ -348,7 +348,8 @@ def test_datasets_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_datasets_folders_are_read_with_class_names_and_splits(tmp_path):
-    datasets = pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")
+    import datasets
+
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
     part = datasets.Dataset.from_dict({"text": ["a", "b", ""], "label": [1, 0, 1]}, features=features)
     datasets.DatasetDict({"train": part, "test": part.select([1])}).save_to_disk(str(tmp_path / "d"))

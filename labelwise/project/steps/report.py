@@ -35,14 +35,14 @@ def simulation_facts(results: dict[str, Any], command: str = "") -> dict[str, An
         "summary": results["summary"],
         "cost": _cost(shown),
         "model": _model(shown["model"], shown["calibration"]),
-        "selected": _selected(shown["batches"], shown["strategy"], {}, {}),
+        "selected": _selected(shown["batches"], shown["strategy"], shown["texts"], {}),
         "selection_counts": [
             {"strategy": b["size"] - b["control"], **{name: b[name] for name in ("round", "control", "fallback")}}
             for b in shown["batches"]
         ],
-        "versions": [],
+        "versions": shown["versions"],
         "notes": [
-            f"Model, calibration, cost and selected texts are those of {shown['strategy']} with seed {shown['seed']}.",
+            f"Model, calibration, cost, versions and texts shown: {shown['strategy']}, seed {shown['seed']}.",
             *_leak_note(results["task"]),
         ],
         "missing": {},
@@ -118,7 +118,8 @@ def _selected(
 def shown_items(items: list[dict[str, Any]], batches: int) -> list[dict[str, Any]]:
     """A few items of one of so many batches: most of the strategy's choice, one of the control."""
     each = max(3, SHOWN // batches)
-    chosen = [item for item in items if item["arm"] == "strategy"][: each - 1]
+    chosen = [item for item in items if item["arm"] == "strategy"]
+    chosen = chosen[:: max(1, len(chosen) // (each - 1))][: each - 1]
     return chosen + [item for item in items if item["arm"] != "strategy"][: each - len(chosen)]
 
 
