@@ -18,10 +18,14 @@ HEAVY = ("numpy", "scipy", "sklearn", "pyarrow", "torch", "rich", "jinja2", "fai
 
 
 def start(*arguments: object, within: Path, **options) -> subprocess.Popen:
-    """The program as its own process group, as a shell would start it."""
+    """The program as its own process group, as a shell would start it in front.
+
+    A test runner that was started in the background ignores Ctrl-C, and would hand that down.
+    """
     return subprocess.Popen(
         [*PROGRAM, *map(str, arguments)], cwd=within, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, **options,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **options,
     )  # fmt: skip
 
 

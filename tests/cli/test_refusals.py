@@ -132,8 +132,19 @@ def test_with_rejects_the_good_answers_are_recorded_and_the_others_listed(asked)
     lines = (asked / "batch.csv").read_text().splitlines()
     write(asked, "answers.csv", "\n".join([*lines, f"{'0' * 32},x,bug,ana"]) + "\n")
     found = json.loads(done("label", "import", "answers.csv", "--rejects", "bad.jsonl", "--json", within=asked))
-    assert found == {"read": 21, "recorded": 20, "unchanged": 0, "rejected": 1}
+    assert found == {"read": 21, "recorded": 20, "unchanged": 0, "rejected": 1, "skipped": 0}
     assert json.loads((asked / "bad.jsonl").read_text())["place"] == "answers.csv:22"
+
+
+def test_texts_that_nobody_can_answer_are_skipped_and_not_asked_again(asked):
+    header, *rows = (asked / "batch.csv").read_text().splitlines()
+    write(asked, "answers.csv", "\n".join([header, *rows[:-2]]) + "\n")
+    found = json.loads(done("label", "import", "answers.csv", "--skip-rest", "--json", within=asked))
+    assert (found["recorded"], found["skipped"]) == (len(rows) - 2, 2)
+    done("advance", within=asked)
+    done("label", "export", "next.csv", within=asked)
+    skipped = {row.partition(",")[0] for row in rows[-2:]}
+    assert not skipped & {row.partition(",")[0] for row in (asked / "next.csv").read_text().splitlines()}
 
 
 def test_fewer_texts_than_the_batch_are_all_asked_about(project):

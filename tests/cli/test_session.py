@@ -38,7 +38,7 @@ def test_a_session_from_init_to_rollback(tmp_path):
     assert {row["label"] for row in batch} == {""}
     assert json_of("label", "import", "batch.csv", within=home)["recorded"] == 0, "nothing is filled in yet"
     fill(home / "batch.csv")
-    counts = {"read": 20, "recorded": 20, "unchanged": 0, "rejected": 0}
+    counts = {"read": 20, "recorded": 20, "unchanged": 0, "rejected": 0, "skipped": 0}
     assert json_of("label", "import", "batch.csv", within=home) == counts
     assert json_of("label", "import", "batch.csv", within=home) == counts | {"recorded": 0, "unchanged": 20}
     done("advance", within=home)
@@ -82,7 +82,7 @@ def test_a_session_from_init_to_rollback(tmp_path):
     done("model", "rollback", "--why", "complaints", within=home)
     first = json_of("model", "list", within=home)[0]
     assert (first["status"], first["why"]) == ("in use", "complaints")
-    refused("model", "rollback", within=home)
+    refused("model", "rollback", code=3, within=home)
     done("model", "promote", "2", within=home)
     assert json_of("status", within=home)["model_in_use"] == 2
 
