@@ -34,8 +34,8 @@ def main() -> None:
     if wanted.json:
         print(json.dumps({"targets": {"help_seconds": target}, "runs": [round(t, 4) for t in times]}, indent=1))
     else:
-        print(f"labelwise --help: median {value:.3f} s of {RUNS} runs ({times[0]:.3f} to {times[-1]:.3f}), "
-              f"goal {GOAL} s: {'met' if target['met'] else 'MISSED'}")  # fmt: skip
+        print(f"labelwise --help: median {value:.3f} s of {RUNS} runs ({times[0]:.3f} to {times[-1]:.3f})")
+        print(json.dumps({"targets": {"help_seconds": target}}, indent=1))
 
 
 if __name__ == "__main__":
