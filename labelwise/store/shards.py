@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,18 +28,14 @@ def name_of(digests: bytes) -> str:
 def write(path: Path, tables: Sequence[Any]) -> None:
     """Write tables of id, text, source_id, split and perhaps meta as one file: whole and durable, or not at all."""
     table = united(tables)
-    write_atomically(
-        path,
-        lambda file: pq.write_table(
-            table,
-            file,
-            row_group_size=GROUP_ROWS,
-            compression="zstd",
-            use_dictionary=["split"],
-            write_statistics=False,
-            write_page_checksum=True,
-        ),
-    )
+
+    def fill(file: BinaryIO) -> None:
+        pq.write_table(
+            table, file, row_group_size=GROUP_ROWS, compression="zstd", use_dictionary=["split"],
+            write_statistics=False, write_page_checksum=True,
+        )  # fmt: skip
+
+    write_atomically(path, fill)
 
 
 @contextlib.contextmanager
