@@ -8,9 +8,9 @@ stored without pickle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ Rows = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
 
 TINY = 1e-12
+BLOCK = 8192
+"""Texts whose beliefs are worked out at a time: a block and its vectors stay in the processor's cache."""
 
 
 @runtime_checkable
@@ -30,7 +32,7 @@ class Beliefs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, rows: Array) -> Self:
+    def take(self, rows: Array) -> Beliefs:
         """The beliefs about some rows, in the order given."""
         ...
 
@@ -262,6 +264,62 @@ class Committee:
     def arrays(self) -> dict[str, Array]:
         parts = [member.arrays() for member in self.members]
         return {f"{i}/{name}": array for i, part in enumerate(parts) for name, array in part.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """Beliefs about ``size`` texts, worked out block by block when asked: (n, c) is never held.
+
+    ``tell`` gives the beliefs about some rows (a slice or positions). Values of one number per
+    text are kept once they are known; ``take`` of more than BLOCK rows is again streamed, and
+    ``part_of`` the whole: where it is most of it, the whole is worked out once and in place.
+    """
+
+    size: int
+    tell: Callable[[Any], Beliefs]
+    part_of: tuple[Streamed, Rows] | None = field(default=None, repr=False)
+    kept: dict[str, Floats] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def take(self, rows: Array) -> Beliefs:
+        rows = np.arange(self.size)[rows]
+        if len(rows) <= BLOCK:
+            return self.tell(rows)
+        return Streamed(len(rows), lambda part: self.tell(rows[part]), (self, rows))
+
+    def blocks(self) -> Iterator[Beliefs]:
+        """The beliefs about BLOCK texts after the other."""
+        for start in range(0, self.size, BLOCK):
+            yield self.tell(slice(start, min(start + BLOCK, self.size)))
+
+    def _each(self, name: str) -> Floats:
+        if name not in self.kept:
+            whole, rows = self.part_of or (self, None)
+            if rows is not None and 2 * self.size > whole.size:
+                self.kept[name] = whole._each(name)[rows]
+            else:
+                self.kept[name] = np.concatenate([np.zeros(0), *(getattr(block, name)() for block in self.blocks())])
+        return self.kept[name]
+
+    def margin(self) -> Floats:
+        return self._each("margin")
+
+    def entropy(self) -> Floats:
+        return self._each("entropy")
+
+    def confidence(self) -> Floats:
+        return self._each("confidence")
+
+    def surprise(self, truth: Array) -> Floats:
+        return self.tell(slice(0, self.size)).surprise(truth)
+
+    def hard(self) -> Array:
+        return np.concatenate([block.hard() for block in self.blocks()]) if self.size else self.tell(slice(0, 0)).hard()
+
+    def arrays(self) -> dict[str, Array]:
+        return self.tell(slice(0, self.size)).arrays()
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged | Committee:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,51 @@ PROVIDERS = {
 _ARRAYS = ("open", "labelled", "costs", "beliefs", "vectors", "clusters", "groups")
 
 
+class Neighbours(Protocol):
+    """A search for near texts, such as an index over the pool's vectors."""
+
+    def search(self, queries: Array, k: int) -> tuple[Array, Array]:
+        """Rows of the pool (q, k), nearest first, and cosine similarities (q, k); row -1 where there are fewer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What was asked so far, in all shards together; every shard's pool holds the same value.
+
+    vectors  (m, d) float32 unit norm: t labelled texts, then those whose answer is awaited
+    targets  (t,) int64 or (t, c) bool: the answers as ``Task.targets`` makes them; None for spans
+    beliefs  held-out beliefs about the t labelled texts, or None
+    """
+
+    vectors: Array
+    targets: Array | None = None
+    beliefs: Beliefs | None = None
+
+    def awaiting(self, vectors: Array) -> Known:
+        """The same once these texts (m, d) have been asked about too."""
+        return replace(self, vectors=np.concatenate([self.vectors, np.asarray(vectors, dtype=np.float32)]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hints:
+    """What the user says labels look like: s examples, keywords or names as ``vectors`` (s, d) of ``labels`` (s,)."""
+
+    vectors: Array
+    labels: Array
+
+
+class Reason(str):
+    """Why a text was chosen, in one short sentence; ``numbers`` are the figures behind it."""
+
+    numbers: Mapping[str, float]
+
+    def __new__(cls, why: str, **numbers: float) -> Self:
+        self = super().__new__(cls, why)
+        self.numbers = {name: float(value) for name, value in numbers.items()}
+        return self
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
     """n texts, one entry each in every array; what nobody has computed is None.
@@ -40,6 +85,10 @@ class Pool:
     clusters   (n,) int, cluster of each text
     groups     (n,) int, near-duplicate group of each text, one numbering for all shards; -1 = alone
     signals    named (n,) arrays (rarity, novelty, domain, ...)
+    labels     names of the answers, for reasons
+    known      what was asked in all shards, or None: then only this pool's labelled rows are known
+    hints      what the user says labels look like, or None
+    neighbours a search among this pool's vectors, or None: then vectors are compared one by one
     rest       weight of open texts that were not nominated, by strategy-defined unit (second phase)
     """
 
@@ -53,6 +102,10 @@ class Pool:
     clusters: Array | None = None
     groups: Array | None = None
     signals: Mapping[str, Array] = field(default_factory=dict)
+    labels: Sequence[str] = ()
+    known: Known | None = None
+    hints: Hints | None = None
+    neighbours: Neighbours | None = None
     rest: Rest = 0.0
 
     def __post_init__(self) -> None:
@@ -114,7 +167,8 @@ class Pool:
             ids=self.ids[rows], open=self.open[rows], labelled=self.labelled[rows], costs=self.costs[rows],
             beliefs=None if self.beliefs is None else self.beliefs.take(rows), calibrated=self.calibrated,
             vectors=pick(self.vectors), clusters=pick(self.clusters), groups=pick(self.groups),
-            signals={name: value[rows] for name, value in self.signals.items()}, rest=self.rest,
+            signals={name: value[rows] for name, value in self.signals.items()},
+            labels=self.labels, known=self.known, hints=self.hints, rest=self.rest,
         )  # fmt: skip
 
 
@@ -122,7 +176,7 @@ class Pool:
 class Nomination:
     """What one shard sends up: rows of the shard's pool, and the weight of open rows left behind.
 
-    ``rows`` are distinct open rows; labelled rows always go up too, the driver adds them.
+    ``rows`` are distinct open rows.
     """
 
     rows: Array
@@ -130,7 +184,10 @@ class Nomination:
 
 
 def stack_pools(pools: Sequence[Pool]) -> Pool:
-    """Pools one after the other as one; a part or signal that any of them lacks is lacking, rests add up."""
+    """Pools one after the other as one; a part or signal that any of them lacks is lacking, rests add up.
+
+    What all shards share (labels, known, hints) is taken from the first.
+    """
 
     def joined(parts: list[Any]) -> Any:
         return None if any(part is None for part in parts) else np.concatenate(parts)
@@ -143,6 +200,9 @@ def stack_pools(pools: Sequence[Pool]) -> Pool:
         calibrated=all(pool.calibrated for pool in pools),
         **{name: joined([getattr(p, name) for p in pools]) for name in ("vectors", "clusters", "groups")},
         signals={name: np.concatenate([pool.signals[name] for pool in pools]) for name in signals},
+        labels=pools[0].labels,
+        known=pools[0].known,
+        hints=pools[0].hints,
         rest=_sum([pool.rest for pool in pools]),
     )
 
@@ -161,7 +221,7 @@ class Selection:
     scores      what the strategy thought each was worth (higher = more wanted)
     propensity  probability in (0, 1] with which each pick was drawn given the picks before it;
                 1 = the strategy had no choice (also: it is deterministic, so others had no chance)
-    reason      one short sentence each
+    reason      one short sentence each; a ``Reason`` carries the numbers behind it
     fallback    why something else than the asked strategy chose (empty = it did choose)
     """
 

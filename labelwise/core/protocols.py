@@ -56,11 +56,14 @@ class Scorer(Protocol):
     """Values texts one by one, so that it can be run shard by shard. Higher = more wanted, in [0, 1]."""
 
     def score(self, pool: Pool, rows: Array) -> Array:
-        """(m,) finite scores of the given rows; a row's score depends on that row alone."""
+        """(m,) finite scores of the given rows.
+
+        A row's score depends on that row and on what all shards share (``known``, ``hints``), not on other rows.
+        """
         ...
 
-    def reason(self, score: float) -> str:
-        """Why a text with this score was wanted, in a few words."""
+    def reason(self, pool: Pool, row: int, score: float) -> str:
+        """Why this text was wanted, in one short sentence; a ``Reason`` carries the numbers behind it."""
         ...
 
 
@@ -71,8 +74,8 @@ class Strategy(Protocol):
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
         """The open rows one shard sends up, at least min(budget, open texts) of them.
 
-        All shards and the final choice receive equal generators. Labelled rows need not be
-        nominated: the driver sends them up with the rest, so that ``select`` sees them.
+        All shards and the final choice receive equal generators. Labelled texts are not nominated:
+        all shards and the final choice see the same ``pool.known``.
         """
         ...
 

@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from labelwise.core import ContractError, MissingInput, Pool, Selection, Strategy, WrongMoment, stack_pools
+from labelwise.core import ContractError, Known, MissingInput, Pool, Selection, Strategy, WrongMoment, stack_pools
 from labelwise.core.beliefs import Array, Rows
 from labelwise.select import fields, picking
+from labelwise.select.comparing import gather
 from labelwise.select.geometry import TypiClust
 from labelwise.select.strategies import Random
 
@@ -69,6 +70,7 @@ def choose(
     if not size:
         raise WrongMoment("no text is open: all are labelled, leased or set aside. Add texts, or wait for answers.")
     origin = np.cumsum([0, *(len(pool) for pool in shards)])
+    shards = _informed(shards)
     chosen = [_control(shards, origin, _control_size(size, control), streams)]
     drawn = len(chosen[0])
     for together in (False, True):
@@ -83,6 +85,14 @@ def choose(
     return Batch(
         shard, whole.rows - origin[shard], arm, whole.scores, whole.propensity, whole.reason, whole.fallback
     )  # fmt: skip
+
+
+def _informed(shards: Sequence[Pool]) -> Sequence[Pool]:
+    """The shards, each knowing what is labelled in any of them."""
+    if any(pool.known is not None or pool.vectors is None for pool in shards):
+        return shards
+    vectors = np.concatenate([gather(pool, np.flatnonzero(pool.labelled)) for pool in shards])
+    return [pool.replace(known=Known(vectors)) for pool in shards]
 
 
 def _control_size(size: int, share: float) -> int:
@@ -107,10 +117,12 @@ def _control(shards: Sequence[Pool], origin: Array, count: int, streams: Streams
 def _after(shards: Sequence[Pool], origin: Array, rows: Rows, together: bool) -> list[Pool]:
     """The shards once these rows are taken; unless ``together``, their near-duplicates are closed everywhere."""
     own = [rows[(rows >= low) & (rows < high)] - low for low, high in pairwise(origin)]
-    groups = np.concatenate(
-        [picking.near(pool, taken[:0] if together else taken) for pool, taken in zip(shards, own, strict=True)]
-    )
-    return [picking.asked(pool, taken, groups) for pool, taken in zip(shards, own, strict=True)]
+    pairs = list(zip(shards, own, strict=True))
+    groups = np.concatenate([picking.near(pool, taken[:0] if together else taken) for pool, taken in pairs])
+    if any(pool.vectors is None for pool in shards):
+        return [picking.asked(pool, taken, groups) for pool, taken in pairs]
+    awaited = np.concatenate([gather(pool, taken) for pool, taken in pairs])
+    return [picking.asked(pool, taken, groups, awaited) for pool, taken in pairs]
 
 
 def _with_fallbacks(
@@ -137,9 +149,8 @@ def _over_shards(shards: Sequence[Pool], origin: Array, strategy: Strategy, budg
     sent, rows = [], []
     for pool, start in zip(shards, origin[:-1], strict=True):
         nomination = strategy.nominate(pool, budget, streams("strategy"))
-        up = np.union1d(nomination.rows, np.flatnonzero(pool.labelled)).astype(np.intp)
-        sent.append(pool.take(up).replace(rest=nomination.rest))
-        rows.append(up + start)
+        sent.append(pool.take(nomination.rows).replace(rest=nomination.rest))
+        rows.append(nomination.rows + start)
     nominated = stack_pools(sent)
     chosen = _kept(strategy, nominated, budget, strategy.select(nominated, budget, streams("strategy")))
     return replace(chosen, rows=np.concatenate(rows)[chosen.rows])

@@ -1,9 +1,7 @@
 """Strategies that look at where texts lie: cover the pool, or ask about the typical.
 
-Both first leave one text of every near-duplicate group (copies would pass for a dense region)
-and come back to the others only when nothing else is left. Both are deterministic but for the
-seed of the clustering and the order of ties, so propensities are 1: nothing can be estimated
-from their picks. Memory: one float32 copy of the vectors of open and labelled texts; never (n, n).
+Both are deterministic but for the seed of the clustering and the order of ties, so propensities
+are 1: nothing can be estimated from their picks.
 """
 
 from __future__ import annotations
@@ -11,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from labelwise.core import Nomination, Pool, Selection
+from labelwise.core import Pool, Reason, Selection
 from labelwise.core.beliefs import Array, Rows
-from labelwise.select import fields, picking
-
-Vectors = npt.NDArray[np.float32]
+from labelwise.select import fields
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
 
 ROUNDS = 8
 """Passes of k-means; with 25, accuracy on Banking77 differed by less than it does between seeds."""
@@ -30,65 +26,33 @@ DIAMETER = 2.0
 """Distance from a text to the nearest labelled one when there is none: as far as unit vectors can be."""
 
 
-def _gather(pool: Pool, rows: Rows) -> Vectors:
-    return np.ascontiguousarray(pool.need("vectors")[rows], dtype=np.float32)
-
-
-def _shuffled(pool: Pool, rows: Rows, salt: picking.Salts) -> Rows:
-    """Rows in an order that belongs to the texts: ties, and samples, do not follow the array."""
-    return rows[np.argsort(picking.race(pool.ids[rows], salt.ties), kind="stable")]
-
-
-def _tiers(pool: Pool, salt: picking.Salts) -> tuple[Rows, Rows]:
-    return picking.apart(_shuffled(pool, pool.candidates(), salt), pool.groups)
-
-
 @dataclass(frozen=True)
-class KCenter:
+class KCenter(Comparing):
     """Farthest first: each pick is the text farthest from all labelled and picked ones.
 
     A 2-approximation of the smallest covering radius (Sener and Savarese 2018, "Active Learning
     for Convolutional Neural Networks: A Core-Set Approach"). It likes outliers, so the share
     ``trim`` of texts that lie farthest from everything labelled at the start is left for last
     (their robust k-center). With nothing labelled the first pick is the text nearest the mean.
-    O(n (labelled + budget) d). Over a shard with more than NOMINEES open texts an approximation:
-    it sends up 4 * budget texts, farthest first among a uniform sample.
+    O(m (labelled + budget) d) for m candidates.
     """
 
     trim: float = 0.001
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         fields.number("trim", self.trim, 0.0, 0.5)
 
-    def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
-        """All open rows of a small shard; else those that cover a sample of it."""
-        rows, salt = pool.candidates(), picking.salts(rng)
-        most = max(4 * budget, picking.NOMINEES)
-        if len(rows) <= most:
-            return Nomination(rows)
-        sample = _shuffled(pool, rows, salt)[:most]
-        return Nomination(np.sort(self._spread(pool, sample, 4 * budget)[0]))
-
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the distance to the nearest labelled or picked text."""
-        first, others = _tiers(pool, picking.salts(rng))
-        rows, distance = self._spread(pool, first, budget)
-        if len(rows) < budget and len(others):
-            more, near = self._spread(picking.asked(pool, rows, rows[:0]), others, budget - len(rows))
-            rows, distance = np.concatenate([rows, more]), np.concatenate([distance, near])
-        reasons = tuple(f"far from every labelled text (distance {d:.2f})" for d in distance)
-        return Selection(rows, distance.astype(np.float64), np.ones(len(rows)), reasons)
-
-    def _spread(self, pool: Pool, rows: Rows, budget: int) -> tuple[Rows, Vectors]:
-        texts, centres = _gather(pool, rows), _gather(pool, np.flatnonzero(pool.labelled))
+        texts, centres = gather(pool, rows), known_vectors(pool)
         squares = np.einsum("ij,ij->i", texts, texts)
         near = np.full(len(rows), DIAMETER**2, dtype=np.float32)
         handicap = np.zeros(len(rows), dtype=np.float32)
         picks: list[int] = []
         reach: list[float] = []
-        budget = min(budget, len(rows))
         if len(centres):
-            near = _nearest(texts, squares, centres)
+            near = _nearest(texts, centres)
             handicap = self._outliers(near)
         while len(picks) < budget:
             if picks or len(centres):
@@ -97,11 +61,13 @@ class KCenter:
                 pick = int(np.argmin(squares - 2.0 * (texts @ texts.mean(axis=0))))
             picks.append(pick)
             reach.append(float(near[pick]))
-            near = np.minimum(near, _squared(texts, squares, texts[pick]))
+            near = np.minimum(near, np.maximum(squares + squares[pick] - 2.0 * (texts @ texts[pick]), 0.0))
             if len(picks) == 1 and not len(centres):
                 handicap = self._outliers(near)
             handicap[pick] = np.inf
-        return rows[picks], np.sqrt(np.array(reach, dtype=np.float32))
+        distance = np.sqrt(np.array(reach))
+        reasons = tuple(Reason(f"far from everything labelled (distance {d:.2f})", distance=d) for d in distance)
+        return Selection(rows[picks], distance, np.ones(len(picks)), reasons)
 
     def _outliers(self, near: Vectors) -> Vectors:
         """(n,) what to subtract so that outliers come after all others, in their own order."""
@@ -112,25 +78,19 @@ class KCenter:
         )
 
 
-def _squared(texts: Vectors, squares: Vectors, centre: Vectors) -> Vectors:
-    return np.asarray(np.maximum(squares + centre @ centre - 2.0 * (texts @ centre), 0.0), dtype=np.float32)
-
-
-def _nearest(texts: Vectors, squares: Vectors, centres: Vectors) -> Vectors:
-    """(n,) squared distance to the nearest centre, by blocks of both."""
-    lengths = np.einsum("ij,ij->i", centres, centres)
-    best = np.full(len(texts), np.inf, dtype=np.float32)
-    for at in range(0, len(texts), BLOCK):
-        block = slice(at, at + BLOCK)
-        for start in range(0, len(centres), BLOCK):
-            some = slice(start, start + BLOCK)
-            found = (lengths[some] - 2.0 * (texts[block] @ centres[some].T)).min(axis=1)
-            best[block] = np.minimum(best[block], found)
-    return np.asarray(np.maximum(best + squares, 0.0))
+def _nearest(texts: Vectors, centres: Vectors) -> Vectors:
+    """(n,) squared distance of each text to its nearest centre; memory of two blocks."""
+    near = np.full(len(texts), DIAMETER**2, dtype=np.float32)
+    for start in range(0, len(texts), BLOCK):
+        block = texts[start : start + BLOCK]
+        for first in range(0, len(centres), BLOCK):
+            apart = squared(block, centres[first : first + BLOCK]).min(axis=1)
+            np.minimum(near[start : start + BLOCK], apart, out=near[start : start + BLOCK])
+    return near
 
 
 @dataclass(frozen=True)
-class TypiClust:
+class TypiClust(Comparing):
     """Typical texts of the regions with the fewest labels: what to ask when there are few labels.
 
     Clusters all open and labelled texts into min(labelled + budget, max_clusters), takes them by
@@ -139,9 +99,8 @@ class TypiClust:
     Clusters of ``smallest`` texts or fewer come last. Hacohen, Dekel and Weinshall 2022, "Active
     Learning on a Budget: Opposite Strategies Suit High and Low Budgets".
 
-    In a cluster with more than CROWD open texts, a uniform sample of CROWD stands for it. Over a
-    shard with more than NOMINEES open texts an approximation: it sends up its own choice of
-    4 * budget and a uniform sample. O(n k d) for the clusters, k <= max_clusters.
+    In a cluster with more than CROWD open texts, a uniform sample of CROWD stands for it.
+    O(m k d) for the clusters of m candidates, k <= max_clusters.
     """
 
     max_clusters: int = 500
@@ -149,45 +108,30 @@ class TypiClust:
     smallest: int = 5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         fields.whole("max_clusters", self.max_clusters, 1)
         fields.whole("neighbours", self.neighbours, 1)
         fields.whole("smallest", self.smallest, 0)
 
-    def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
-        """All open rows of a small shard; else its own choice and a sample of it."""
-        rows = pool.candidates()
-        if len(rows) <= max(4 * budget, picking.NOMINEES):
-            return Nomination(rows)
-        salt = picking.salts(rng)
-        own = self.select(pool, 4 * budget, rng).rows
-        return Nomination(np.union1d(own, _shuffled(pool, rows, salt)[: picking.NOMINEES]))
-
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the typicality."""
-        first, others = _tiers(pool, picking.salts(rng))
-        seed = int(rng.integers(2**31 - 1))
-        chosen = self._typical(pool, first, budget, seed)
-        if len(chosen) < budget and len(others):
-            more = self._typical(picking.asked(pool, chosen.rows, chosen.rows[:0]), others, budget - len(chosen), seed)
-            chosen = Selection.join([chosen, more])
-        return chosen
-
-    def _typical(self, pool: Pool, rows: Rows, budget: int, seed: int) -> Selection:
-        known = np.flatnonzero(pool.labelled)
-        budget = min(budget, len(rows))
+        known = known_vectors(pool)
         if not budget:
             return Selection.join([])
-        texts = _gather(pool, np.concatenate([known, rows]))
+        texts = np.concatenate([known, gather(pool, rows)])
+        seed = int(rng.integers(2**31 - 1))
         cells = clusters(texts, min(len(known) + budget, self.max_clusters, len(texts)), seed)
         picks, scores = most_typical(
             texts[len(known):], cells[len(known):], cells[: len(known)], budget, self.neighbours, self.smallest
         )  # fmt: skip
         sizes, labels = np.bincount(cells), np.bincount(cells[: len(known)], minlength=int(cells.max()) + 1)
-        reasons = tuple(
-            f"typical of a region of {sizes[cell]} texts with {labels[cell]} labelled"
-            for cell in cells[len(known) :][picks]
-        )
-        return Selection(rows[picks], scores, np.ones(len(picks)), reasons)
+        scale = len(pool.candidates()) / len(rows)
+        reasons = []
+        for cell, typical in zip(cells[len(known) :][picks], scores, strict=True):
+            size = round((sizes[cell] - labels[cell]) * scale) + int(labels[cell])
+            why = f"typical of a cluster of {size} texts with {labels[cell]} labelled"
+            reasons.append(Reason(why, cluster=size, labelled=labels[cell], typicality=typical))
+        return Selection(rows[picks], scores, np.ones(len(picks)), tuple(reasons))
 
 
 def clusters(texts: Vectors, k: int, seed: int) -> Array:
@@ -234,8 +178,7 @@ def typicality(texts: Vectors, nearest: int) -> Vectors:
     """(m,) 1 / (mean distance to the ``nearest`` other texts + 1e-5); all equal for nearest = 0. O(m^2 d)."""
     if nearest < 1:
         return np.full(len(texts), 1e5, dtype=np.float32)
-    squares = np.einsum("ij,ij->i", texts, texts)
-    apart = squares[:, None] + squares[None, :] - 2.0 * (texts @ texts.T)
+    apart = squared(texts, texts)
     np.fill_diagonal(apart, np.inf)
     closest = np.partition(apart, nearest - 1, axis=1)[:, :nearest]
     return np.asarray(1.0 / (np.sqrt(np.maximum(closest, 0.0)).mean(axis=1) + 1e-5))

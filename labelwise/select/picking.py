@@ -150,16 +150,19 @@ def _masses(weights: Floats, groups: Array | None) -> Floats:
     return np.where(groups < 0, weights, np.bincount(group, weights)[group]) if len(groups) else weights
 
 
-def asked(pool: Pool, rows: Rows, near: Array) -> Pool:
+def asked(pool: Pool, rows: Rows, near: Array, awaited: Array | None = None) -> Pool:
     """The pool after these rows were chosen: they count as labelled; they and the groups ``near`` are closed.
 
     Counting them as labelled keeps strategies that spread out from covering the same ground.
+    ``awaited`` are the vectors of what was chosen in all shards, where these rows are only some of it.
     """
-    still, known = pool.open.copy(), pool.labelled.copy()
-    still[rows], known[rows] = False, True
+    still, marked, known = pool.open.copy(), pool.labelled.copy(), pool.known
+    still[rows], marked[rows] = False, True
     if pool.groups is not None and len(near):
         still &= ~np.isin(pool.groups, near)
-    return pool.replace(open=still, labelled=known)
+    if known is not None and pool.vectors is not None:
+        known = known.awaiting(pool.vectors[rows] if awaited is None else awaited)
+    return pool.replace(open=still, labelled=marked, known=known)
 
 
 def near(pool: Pool, rows: Rows) -> Array:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labelwise.core import Pool
-from labelwise.core.beliefs import Array, Beliefs
+import numpy as np
+
+from labelwise.core import Pool, Reason
+from labelwise.core.beliefs import Array, Beliefs, Committee, Multilabel, Tagged
 
 
 def _beliefs(pool: Pool, rows: Array) -> Beliefs:
@@ -19,8 +21,34 @@ def _beliefs(pool: Pool, rows: Array) -> Beliefs:
     return beliefs.take(rows)
 
 
-def _how(score: float, words: tuple[str, str, str]) -> str:
-    return words[0] if score >= 0.8 else words[1] if score >= 0.4 else words[2]
+def torn(pool: Pool, row: int) -> tuple[str, float, float]:
+    """Between which answers the model hesitates about one text, in words, and their two probabilities."""
+    said: Beliefs = pool.need("beliefs").take(np.array([row]))
+    said = said.mean() if isinstance(said, Committee) else said
+    if isinstance(said, Multilabel):
+        label = int(np.abs(said.probs[0] - 0.5).argmin())
+        p = float(said.probs[0, label])
+        return f"whether {_name(pool, label)} applies", max(p, 1 - p), min(p, 1 - p)
+    probs = next(iter(said.arrays().values()))
+    where = ""
+    if isinstance(said, Tagged):
+        if not len(probs):
+            return "about a text without tokens", 1.0, 0.0
+        top = np.sort(probs, axis=1)
+        token = int((top[:, -1] - top[:, -2]).argmin()) if probs.shape[1] > 1 else 0
+        probs, where = probs[token : token + 1], f" at token {token + 1}"
+    order = np.argsort(-probs[0], kind="stable")
+    if len(order) < 2:
+        return f"about {_name(pool, 0)}", 1.0, 0.0
+    one, two = int(order[0]), int(order[1])
+    tags = isinstance(said, Tagged)
+    between = f"between tags {one} and {two}" if tags else f"between {_name(pool, one)} and {_name(pool, two)}"
+    return between + where, float(probs[0, one]), float(probs[0, two])
+
+
+def _name(pool: Pool, label: int) -> str:
+    name = " ".join(pool.labels[label].split()) if label < len(pool.labels) else f"label {label}"
+    return f"'{name[:40]}'"
 
 
 @dataclass(frozen=True)
@@ -34,8 +62,9 @@ class Margin:
         """(m,) in [0, 1]; MissingInput without beliefs."""
         return 1.0 - _beliefs(pool, rows).margin()
 
-    def reason(self, score: float) -> str:
-        return f"{_how(score, ('torn', 'unsure', 'quite sure'))} (margin {1 - score:.2f})"
+    def reason(self, pool: Pool, row: int, score: float) -> str:
+        between, one, two = torn(pool, row)
+        return Reason(f"torn {between} (margin {1 - score:.2f})", margin=1 - score, first=one, second=two)
 
 
 @dataclass(frozen=True)
@@ -46,8 +75,9 @@ class Entropy:
         """(m,) in [0, 1]; MissingInput without beliefs."""
         return _beliefs(pool, rows).entropy()
 
-    def reason(self, score: float) -> str:
-        return f"{_how(score, ('clueless', 'undecided', 'quite decided'))} (entropy {score:.2f})"
+    def reason(self, pool: Pool, row: int, score: float) -> str:
+        between, one, two = torn(pool, row)
+        return Reason(f"unsure, most of all {between} (entropy {score:.2f})", entropy=score, first=one, second=two)
 
 
 @dataclass(frozen=True)
@@ -61,5 +91,8 @@ class LeastConfidence:
         """(m,) in [0, 1]; MissingInput without beliefs."""
         return 1.0 - _beliefs(pool, rows).confidence()
 
-    def reason(self, score: float) -> str:
-        return f"{_how(score, ('not confident', 'little confident', 'quite confident'))} (confidence {1 - score:.2f})"
+    def reason(self, pool: Pool, row: int, score: float) -> str:
+        between, one, two = torn(pool, row)
+        return Reason(
+            f"not confident {between} (confidence {1 - score:.2f})", confidence=1 - score, first=one, second=two
+        )

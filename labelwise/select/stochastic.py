@@ -20,8 +20,8 @@ from labelwise.core.beliefs import Array, Floats, Rows
 from labelwise.select import fields, picking
 
 
-def _reasons(scorer: Scorer, scores: Floats) -> tuple[str, ...]:
-    return tuple(f"drawn: {scorer.reason(float(score))}" for score in scores)
+def _reasons(scorer: Scorer, pool: Pool, rows: Rows, scores: Floats) -> tuple[str, ...]:
+    return tuple(scorer.reason(pool, int(row), float(score)) for row, score in zip(rows, scores, strict=True))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Drawn(ABC):
         rows, salt = pool.candidates(), picking.salts(rng)
         scores = picking.scores_of(self.scorer, pool, rows)
         picks, chance = picking.draw(pool, rows, self._weights(scores), budget, salt)
-        reasons = _reasons(self.scorer, scores[picks])
+        reasons = _reasons(self.scorer, pool, rows[picks], scores[picks])
         return Selection(rows[picks], scores[picks], chance, reasons, picking.tied(scores, budget))
 
 
@@ -132,7 +132,9 @@ class Softrank(picking.Counting):
             weights[self._ranked(pool, rows, scores, salt)] = self._weights(0, len(rows))
             behind = self._tail(len(rows), len(rows) + int(picking.rest_of(pool)))
         picks, chance = picking.draw(pool.replace(rest=behind), rows, weights, budget, salt)
-        return Selection(rows[picks], scores[picks], chance, _reasons(self.scorer, scores[picks]), fallback)
+        return Selection(
+            rows[picks], scores[picks], chance, _reasons(self.scorer, pool, rows[picks], scores[picks]), fallback
+        )
 
     def _ranked(self, pool: Pool, rows: Rows, scores: Floats, salt: picking.Salts) -> Rows:
         return np.lexsort((picking.race(pool.ids[rows], salt.ties), -scores))

@@ -66,7 +66,7 @@ class Top(picking.Counting):
             order = np.lexsort((picking.race(pool.ids[rows], salt.draw), -scores))
             picks = np.concatenate(picking.apart(order, picking.groups_of(pool, rows)))[:budget]
             chance = np.ones(len(picks))
-        reasons = tuple(self.scorer.reason(float(score)) for score in scores[picks])
+        reasons = tuple(self.scorer.reason(pool, int(rows[i]), float(scores[i])) for i in picks)
         return Selection(rows[picks], scores[picks], chance, reasons, fallback)
 
 

@@ -51,7 +51,7 @@ class Sharpens(Margin):
 
 @dataclass(frozen=True)
 class Silent(Margin):
-    def reason(self, score):
+    def reason(self, pool, row, score):
         return ""
 
 
@@ -62,7 +62,7 @@ class Silent(Margin):
         (ScaledByTheOthers(), "a_score_depends_on_its_row_alone"),
         (InNats(), "scores_are_finite_and_between_0_and_1"),
         (NeverFinite(), "scores_are_finite_and_between_0_and_1"),
-        (Silent(), "reasons_are_not_empty"),
+        (Silent(), "reasons_are_short_sentences"),
     ],
     ids=repr,
 )

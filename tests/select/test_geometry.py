@@ -86,7 +86,7 @@ def test_typiclust_asks_first_where_nobody_has_asked():
     labelled = np.isin(np.arange(120), [0, 30])
     chosen = TypiClust().select(Pool.of(vectors=vectors, labelled=labelled), 2, stream(5, "t"))
     assert {int(row) // 30 for row in chosen.rows} == {2, 3}
-    assert chosen.reason == ("typical of a region of 30 texts with 0 labelled",) * 2
+    assert chosen.reason == ("typical of a cluster of 30 texts with 0 labelled",) * 2
 
 
 def test_small_clusters_come_last():

@@ -8,7 +8,7 @@ import numpy as np
 
 from labelwise.core.beliefs import Array, Beliefs, Categorical, Committee, Multilabel, Tagged
 from labelwise.core.checks import ensure
-from labelwise.core.pool import Pool
+from labelwise.core.pool import Hints, Known, Pool
 from labelwise.core.protocols import Scorer
 from labelwise.core.streams import stream
 
@@ -41,10 +41,15 @@ def pool_of(n: int, seed: int, form: str = "single") -> Pool:
     labelled[:1], opened[:1] = False, True
     vectors = rng.normal(size=(5, 8))[rng.integers(5, size=n)] + 0.5 * rng.normal(size=(n, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    beliefs = believed(form, n, seed)
+    said = beliefs.take(np.flatnonzero(labelled))
+    known = Known(vectors[labelled].astype(np.float32), None if form == "spans" else said.hard(), said)
     return Pool.of(
         ids=rng.permutation(n).astype(np.uint64) + np.uint64(seed << 32),
-        open=opened, labelled=labelled, costs=rng.uniform(2, 30, n), beliefs=believed(form, n, seed),
+        open=opened, labelled=labelled, costs=rng.uniform(2, 30, n), beliefs=beliefs,
         calibrated=True, vectors=vectors.astype(np.float16), clusters=rng.integers(4, size=n),
+        labels=("a", "b", "c", "d")[: 4 if form in ("single", "committee") else 3], known=known,
+        hints=Hints(vectors[rng.integers(n, size=2)].astype(np.float32), np.array([0, 2])),
         groups=np.where(rng.random(n) < 1 / 3, rng.integers(max(n // 8, 1), size=n), -1),
         signals={name: rng.random(n) for name in ("rarity", "switching", "ambiguity", "novelty", "domain")},
     )  # fmt: skip
@@ -100,11 +105,14 @@ def the_pool_is_not_changed(scorer: Scorer) -> None:
         ensure(all(np.array_equal(before[name], after[name]) for name in before), "beliefs were changed")
 
 
-def reasons_are_not_empty(scorer: Scorer) -> None:
-    """Any score has a short reason of one line."""
-    for score in (0.0, 0.3, 0.77, 1.0):
-        reason = scorer.reason(score)
-        ensure(bool(reason.strip()) and "\n" not in reason and len(reason) <= 100, f"reason {reason!r} for {score}")
+def reasons_are_short_sentences(scorer: Scorer) -> None:
+    """Every text has a reason of one line, at most 160 characters; its numbers are finite."""
+    for pool in _cases():
+        for row, score in enumerate(_scores(scorer, pool)):
+            reason = scorer.reason(pool, row, float(score))
+            ensure(bool(reason.strip()) and "\n" not in reason and len(reason) <= 160, f"reason {reason!r} for {score}")
+            numbers = getattr(reason, "numbers", {})
+            ensure(bool(np.isfinite(list(numbers.values())).all()), f"numbers {numbers} are not all finite")
 
 
 PROMISES: tuple[Callable[[Scorer], None], ...] = (
@@ -112,5 +120,5 @@ PROMISES: tuple[Callable[[Scorer], None], ...] = (
     a_score_depends_on_its_row_alone,
     a_more_torn_text_is_more_wanted,
     the_pool_is_not_changed,
-    reasons_are_not_empty,
+    reasons_are_short_sentences,
 )

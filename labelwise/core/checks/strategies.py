@@ -135,8 +135,7 @@ def nominations_are_enough(strategy: Strategy) -> None:
             rows = nomination.rows
             ensure(len(np.unique(rows)) == len(rows) and bool(shard.open[rows].all()), f"nominated {rows}")
             ensure(len(rows) >= min(budget, int(shard.open.sum())), f"{len(rows)} nominated for a budget of {budget}")
-            up = np.union1d(rows, np.flatnonzero(shard.labelled)).astype(np.intp)
-            sent.append(shard.take(up).replace(rest=nomination.rest))
+            sent.append(shard.take(rows).replace(rest=nomination.rest))
         chosen = _select(strategy, stack_pools(sent), budget, seed)
         ensure(len(chosen) == min(budget, int(pool.open.sum())), f"{len(chosen)} chosen among the nominated")
 
