@@ -1,0 +1,259 @@
+"""Finding the first texts of a class: from what the user says it looks like, or from the few labelled ones.
+
+A uniform sample of a pool in which a class has a share of 0.5 % holds one of its texts in 200, and a
+model that has seen none cannot be unsure about it. What helps is to ask for the likely ones (maximum
+relevance, the rule of technology-assisted review: Cormack and Grossman 2014, "Evaluation of
+Machine-Learning Protocols for Technology-Assisted Review in Electronic Discovery") until some ten
+are found, from a seed that is biased to the class (Ein-Dor et al. 2020, "Active Learning for BERT:
+An Empirical Study"). Both strategies are deterministic but for ties: nothing can be estimated from
+their picks. Over shards they choose what they would choose over one array; near-duplicates that lie
+in several shards may take the places of the last of ``among``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelwise.core import MissingInput, Pool, Reason, Selection
+from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Floats, Rows, Tagged
+from labelwise.select import fields
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
+from labelwise.select.nearest import nearest, similarity
+from labelwise.select.scorers import _name
+
+RARE = 4
+"""A class is rare if another has at least RARE times as many labels."""
+
+
+def probabilities(beliefs: Beliefs) -> Array:
+    """(n, c) probability of each class. MissingInput for spans, which have classes only token by token."""
+    said = beliefs.mean() if isinstance(beliefs, Committee) else beliefs
+    if isinstance(said, Tagged):
+        raise MissingInput("spans give a text no class: choose a strategy that does not look at classes.")
+    return next(iter(said.arrays().values()))
+
+
+def by_block(pool: Pool, rows: Rows, of: Callable[[Array], Array]) -> Array:
+    """``of`` the probabilities (m, c) of some rows, worked out block by block."""
+    beliefs: Beliefs = pool.need("beliefs")
+    starts = range(0, max(len(rows), 1), BLOCK)
+    return np.concatenate([of(probabilities(beliefs.take(rows[start : start + BLOCK]))) for start in starts])
+
+
+def answers(pool: Pool) -> Array:
+    """The targets of what is labelled. MissingInput where answers have no classes, or nobody has passed them."""
+    if pool.known is None or pool.known.targets is None:
+        raise MissingInput(
+            "the labels given so far are not known by class: spans have none; else pass `known.targets`."
+        )
+    return pool.known.targets
+
+
+def belongs(targets: Array, classes: int) -> Array:
+    """(t, classes) bool: which classes each labelled text has."""
+    return targets[:, None] == np.arange(classes) if targets.ndim == 1 else targets[:, :classes]
+
+
+def having(targets: Array, label: int) -> Array:
+    """(t,) bool: which labelled texts have the class."""
+    return targets == label if targets.ndim == 1 else targets[:, label]
+
+
+def rare_classes(targets: Array, classes: int, enough: int) -> Rows:
+    """The classes that have some but fewer than ``enough`` labels while others have many; fewest first.
+
+    Many: at least ``enough``, and RARE times as many. One answer per text: the largest class has that
+    many. Several: that many texts do not have the label. O(t classes).
+    """
+    counts = belongs(targets, classes).sum(axis=0)
+    other = np.full(classes, counts.max(initial=0)) if targets.ndim == 1 else len(targets) - counts
+    rare = np.flatnonzero((counts >= 1) & (counts < enough) & (other >= np.maximum(enough, RARE * counts)))
+    return rare[np.argsort(counts[rare], kind="stable")]
+
+
+def relevance(pool: Pool, rows: Rows, label: int) -> Floats:
+    """(m,) in (0, 1): how likely each row is of a class, compared with the other rows; 1 = most likely.
+
+    Mean of two ranks, that of the model's probability and that of the cosine to the nearest labelled
+    text of the class; one of them where the pool lacks the other. Ranks, as a model that has seen
+    three texts of a class gives it small probabilities in a good order. Equal values have their mean
+    rank, so a model that tells nothing apart leaves the order to the vectors. O(m (log m + positives d)).
+    """
+    ranks = []
+    if pool.beliefs is not None:
+        ranks.append(_ranked(by_block(pool, rows, lambda probs: probs[:, label])))
+    if pool.vectors is not None:
+        # on a grid: the last digits of a product of matrices depend on their shape
+        ranks.append(_ranked(np.round(similarity(gather(pool, rows), _positives(pool, label)), 6)))
+    if not ranks:
+        pool.need("beliefs")
+    return np.asarray(np.mean(ranks, axis=0))
+
+
+def _ranked(values: Array) -> Floats:
+    line = np.sort(values)
+    both = np.searchsorted(line, values, side="left") + np.searchsorted(line, values, side="right")
+    return np.asarray(both / (2.0 * max(len(values), 1)))
+
+
+def _positives(pool: Pool, label: int) -> Vectors:
+    targets = answers(pool)
+    return known_vectors(pool)[: len(targets)][having(targets, label)]
+
+
+def in_turn(
+    wanted: Array, counts: Array, budget: int, closed: Array, alike: Callable[[int], Array] | None = None
+) -> tuple[Rows, Rows, int]:
+    """Picks (budget,) and the class each is for: always the class with the fewest, and its most wanted text.
+
+    ``wanted`` (c, m), ``counts`` (c,) labels so far; a pick counts as a label. ``closed`` (m,) texts, and
+    those ``alike`` a pick, come when no others are left: how many did is the third result. O(budget (c + m)).
+    """
+    counts, closed, taken = counts.copy(), closed.copy(), np.zeros(wanted.shape[1], dtype=bool)
+    picks: list[int] = []
+    turns: list[int] = []
+    late = 0
+    while len(picks) < budget:
+        shut = closed | taken
+        if shut.all():
+            shut, late = taken, late + 1
+        turn = int(counts.argmin())
+        pick = int(np.where(shut, -np.inf, wanted[turn]).argmax())
+        counts[turn] += 1
+        taken[pick] = True
+        if alike is not None:
+            closed |= alike(pick)
+        picks.append(pick)
+        turns.append(turn)
+    return np.array(picks, dtype=np.intp), np.array(turns, dtype=np.intp), late
+
+
+@dataclass(frozen=True)
+class Seeds(Comparing):
+    """Cold start: the texts nearest to what the user says the labels look like (``pool.hints``).
+
+    Asks for the hinted label with the fewest labels, until each has ``enough``; then, and without
+    hints, MissingInput says so. Texts with a cosine above ``novelty`` to one that was asked or picked
+    come last: copies of the example would teach nothing. The ``among`` nearest in all take part (0 =
+    all), at least a batch for each hint. Where answers have no classes (spans), it never has enough.
+    O(hints n d) without an index, O(among budget d) for the choice.
+    """
+
+    enough: int = 10
+    novelty: float = 0.95
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fields.whole("enough", self.enough, 1)
+        fields.number("novelty", self.novelty, 0.0, 1.0)
+
+    def _lacking(self, pool: Pool) -> tuple[Vectors, Array, Rows, Rows]:
+        """Vectors and labels of the hints still needed, these labels, and how many texts have them."""
+        hints = pool.hints
+        told = np.zeros(0, dtype=bool) if hints is None else np.any(hints.vectors, axis=1)
+        if hints is None or not told.any():
+            raise MissingInput("nobody has said what the labels look like: give keywords, label names or examples.")
+        labels = np.unique(hints.labels[told])
+        targets = None if pool.known is None else pool.known.targets
+        counts = np.zeros(len(labels), dtype=np.intp)
+        if targets is not None:
+            counts = belongs(targets, int(labels[-1]) + 1).sum(axis=0)[labels]
+        if (counts >= self.enough).all():
+            raise MissingInput(f"every label with hints has {self.enough} labelled texts: seeds have done their work.")
+        few = counts < self.enough
+        told &= np.isin(hints.labels, labels[few])
+        return np.asarray(hints.vectors[told], np.float32), hints.labels[told], labels[few], counts[few]
+
+    def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
+        vectors = self._lacking(pool)[0]
+        if not self.among:
+            return order, len(order)
+        near = nearest(pool, vectors, max(self.among // len(vectors), budget), order)[0]
+        rows = order[np.isin(order, near)]
+        return rows, len(rows)
+
+    def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
+        """Rows in the order picked; the score is the cosine to the nearest hint of the label asked for."""
+        vectors, of, labels, counts = self._lacking(pool)
+        texts = gather(pool, rows)
+        wanted = np.stack([similarity(texts, vectors[of == label]) for label in labels])
+        old = similarity(texts, known_vectors(pool)) > self.novelty
+        picks, turns, late = in_turn(wanted, counts, budget, old, lambda pick: texts @ texts[pick] > self.novelty)
+        near = wanted[turns, picks].astype(np.float64)
+        reasons = []
+        for turn, cosine in zip(turns, near, strict=True):
+            why = f"like what you gave for {_name(pool, int(labels[turn]))} ({counts[turn]} labels so far)"
+            reasons.append(Reason(why, cosine=cosine, labelled=counts[turn]))
+        note = f"{late} texts are almost copies of others: nothing else is left near the hints" if late else ""
+        return Selection(rows[picks], near, np.ones(len(picks)), tuple(reasons), note)
+
+
+@dataclass(frozen=True)
+class RareFirst(Comparing):
+    """The likeliest texts of the classes that have some labels but fewer than ``enough``, while others have many.
+
+    See ``rare_classes`` and ``relevance``; asks for the rare class with the fewest labels. Raises
+    MissingInput when no class is rare. For each rare class the likeliest by the model and the nearest
+    to its labelled texts take part, some ``among`` in all (0 = all), at least a batch each.
+    O(n (c + positives d)) without an index.
+    """
+
+    enough: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fields.whole("enough", self.enough, 2)
+
+    def _rare(self, pool: Pool) -> tuple[Rows, Array]:
+        targets = answers(pool)
+        classes = int(targets.max(initial=-1)) + 1 if targets.ndim == 1 else targets.shape[1]
+        rare = rare_classes(targets, classes, self.enough)
+        if not len(rare):
+            raise MissingInput(
+                f"no class is rare: none has 1 to {self.enough - 1} labels while others have many; "
+                "choose by another strategy, or give hints for a class without labels."
+            )
+        return rare, belongs(targets, classes).sum(axis=0)[rare]
+
+    def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
+        rare = self._rare(pool)[0]
+        if not self.among:
+            return order, len(order)
+        count = max(self.among // (2 * len(rare)), budget)
+        likely = np.zeros(len(order), dtype=bool)
+        if pool.beliefs is not None:
+            probs = by_block(pool, order, lambda probs: probs[:, rare])
+            for column in probs.T:
+                likely[np.argsort(-column, kind="stable")[:count]] = True
+        if pool.vectors is not None:
+            for label in rare:
+                positives = _positives(pool, int(label))
+                near = nearest(pool, positives, max(count // len(positives), budget), order)[0]
+                likely |= np.isin(order, near)
+        rows = order[likely]
+        return rows, len(rows)
+
+    def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
+        """Rows in the order picked; the score is the relevance for the class asked for."""
+        rare, counts = self._rare(pool)
+        wanted = np.stack([relevance(pool, rows, int(label)) for label in rare])
+        picks, turns, _ = in_turn(wanted, counts, budget, np.zeros(len(rows), dtype=bool))
+        reasons = tuple(
+            self._reason(pool, int(row), int(rare[turn]), int(counts[turn]))
+            for row, turn in zip(rows[picks], turns, strict=True)
+        )
+        return Selection(rows[picks], wanted[turns, picks], np.ones(len(picks)), reasons)
+
+    def _reason(self, pool: Pool, row: int, label: int, labelled: int) -> Reason:
+        figures: dict[str, float] = {"labelled": labelled}
+        at = np.array([row])
+        if pool.beliefs is not None:
+            figures["probability"] = float(by_block(pool, at, lambda probs: probs[:, label])[0])
+        else:
+            figures["cosine"] = float(similarity(gather(pool, at), _positives(pool, label))[0])
+        name, value = list(figures.items())[-1]
+        why = f"likely the rare class {_name(pool, label)} ({labelled} labels so far, {name} {value:.2f})"
+        return Reason(why, **figures)
