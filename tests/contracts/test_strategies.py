@@ -8,7 +8,7 @@ import pytest
 from labelwise.core import ContractError, Nomination, Pool, Selection, stack_pools, stream
 from labelwise.core.checks import check, promises
 from labelwise.core.checks.strategies import ROW_WISE
-from labelwise.select import KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
+from labelwise.select import Herding, KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
 
 BY_ROW = [
     Random(),
@@ -21,6 +21,8 @@ BY_ROW = [
     Mix((Mix((Power(Margin()), Random()), (1, 1)), Softrank(Margin())), (1, 1)),
 ]
 BY_PLACE = [
+    Herding(),
+    Herding(Margin()),
     KCenter(),
     TypiClust(),
     Then(Top(Margin()), KCenter()),
