@@ -7,6 +7,7 @@ are 1: nothing can be estimated from their picks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class KCenter(Comparing):
         picks: list[int] = []
         reach: list[float] = []
         if len(centres):
-            near = _nearest(texts, centres)
+            near = nearest(texts, centres)
             handicap = self._outliers(near)
         while len(picks) < budget:
             if picks or len(centres):
@@ -78,7 +79,7 @@ class KCenter(Comparing):
         )
 
 
-def _nearest(texts: Vectors, centres: Vectors) -> Vectors:
+def nearest(texts: Vectors, centres: Vectors) -> Vectors:
     """(n,) squared distance of each text to its nearest centre; memory of two blocks."""
     near = np.full(len(texts), DIAMETER**2, dtype=np.float32)
     for start in range(0, len(texts), BLOCK):
@@ -134,16 +135,33 @@ class TypiClust(Comparing):
         return Selection(rows[picks], scores, np.ones(len(picks)), tuple(reasons))
 
 
-def clusters(texts: Vectors, k: int, seed: int) -> Array:
-    """(n,) the k-means cluster of each text, some of 0..k-1 possibly empty; 1 <= k <= n. O(n k d)."""
+class Means(NamedTuple):
+    """Of k-means over n texts: the cell of each (n,), its squared distance to the centre (n,), the centres (k, d)."""
+
+    cells: Array
+    apart: Vectors
+    centres: Vectors
+
+
+def k_means(texts: Vectors, k: int, seed: int, weights: Array | None = None) -> Means:
+    """k-means of n texts, 1 <= k <= n; cells may be empty. Heavier texts (weights >= 0) pull harder. O(n k d)."""
     import faiss
 
+    if weights is not None:
+        # faiss divides by a cell's weight, and never finds an empty one a cell to split if all weigh less than 1
+        weights = np.maximum(weights / max(float(weights.mean()), 1e-30), 1e-3).astype(np.float32)
     means = faiss.Kmeans(
         texts.shape[1], k, niter=ROUNDS, seed=seed, verbose=False, min_points_per_centroid=1,
         max_points_per_centroid=SAMPLE,
     )  # fmt: skip
-    means.train(texts)
-    return np.asarray(means.index.search(texts, 1)[1][:, 0])
+    means.train(texts, weights=weights)
+    apart, cells = means.index.search(texts, 1)
+    return Means(cells[:, 0], np.maximum(apart[:, 0], 0.0), np.asarray(means.centroids))
+
+
+def clusters(texts: Vectors, k: int, seed: int) -> Array:
+    """(n,) the k-means cluster of each text, some of 0..k-1 possibly empty; 1 <= k <= n. O(n k d)."""
+    return k_means(texts, k, seed).cells
 
 
 def most_typical(

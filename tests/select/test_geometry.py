@@ -5,7 +5,7 @@ import pytest
 
 from labelwise.core import MissingInput, Pool, stream
 from labelwise.core.checks.scorers import pool_of
-from labelwise.select import KCenter, TypiClust, picking
+from labelwise.select import KCenter, TypiClust
 from labelwise.select.geometry import clusters, most_typical
 
 
@@ -126,14 +126,14 @@ def test_degenerate_pools_give_as_many_as_there_are(strategy, pool, capfd):
     assert capfd.readouterr() == ("", "")  # faiss prints warnings past Python
 
 
-@pytest.mark.parametrize("strategy", [KCenter(), TypiClust()], ids=repr)
-def test_large_shards_send_up_few_and_small_ones_all(strategy, monkeypatch):
-    monkeypatch.setattr(picking, "NOMINEES", 40)
+@pytest.mark.parametrize("strategy", [KCenter(among=40), TypiClust(among=40)], ids=repr)
+def test_large_shards_send_up_few_and_small_ones_all(strategy):
     pool = pool_of(400, 2)
     sent = strategy.nominate(pool, 5, stream(2, "n")).rows
-    assert 20 <= len(sent) <= 60
+    assert len(sent) == 40
     assert pool.open[sent].all()
-    small = pool_of(30, 2)
+    assert len(strategy.nominate(pool, 60, stream(2, "n")).rows) == 60
+    small = pool_of(40, 2).replace(groups=None)
     assert strategy.nominate(small, 5, stream(2, "n")).rows.tolist() == small.candidates().tolist()
 
 
