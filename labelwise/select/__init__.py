@@ -1,5 +1,6 @@
 """A Pool -> whom to ask next."""
 
+from labelwise.select.auto import Auto
 from labelwise.select.batch import Batch, choose
 from labelwise.select.geometry import KCenter, TypiClust
 from labelwise.select.herding import Herding
@@ -10,6 +11,7 @@ from labelwise.select.stochastic import Power, Softmax, Softrank
 from labelwise.select.strategies import Mix, Random, Then, Top
 
 __all__ = [
-    "AnchorAL", "Balanced", "Batch", "Entropy", "Galaxy", "Herding", "KCenter", "LeastConfidence", "Margin", "Mix",
-    "Power", "Random", "RareFirst", "Seals", "Seeds", "Softmax", "Softrank", "Then", "Top", "TypiClust", "choose",
+    "AnchorAL", "Auto", "Balanced", "Batch", "Entropy", "Galaxy", "Herding", "KCenter", "LeastConfidence", "Margin",
+    "Mix", "Power", "Random", "RareFirst", "Seals", "Seeds", "Softmax", "Softrank", "Then", "Top", "TypiClust",
+    "choose",
 ]  # fmt: skip

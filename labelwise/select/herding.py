@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from labelwise.select import fields, picking
 from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
 from labelwise.select.geometry import k_means, nearest
 
-TARGETS = 4096
+TARGETS = 8192
 """Texts, a uniform sample of the open ones, on which coverage is measured."""
 BALLS = 500
 """Most centres that the bandwidth is taken from."""
@@ -56,7 +56,6 @@ class Herding(Comparing):
 
     scorer: Scorer | None = None
     bandwidth: float = 1.0
-    among: int = field(default=4096, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

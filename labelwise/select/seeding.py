@@ -150,7 +150,7 @@ class Seeds(Comparing):
         fields.whole("enough", self.enough, 1)
         fields.number("novelty", self.novelty, 0.0, 1.0)
 
-    def _lacking(self, pool: Pool) -> tuple[Vectors, Array, Rows, Rows]:
+    def lacking(self, pool: Pool) -> tuple[Vectors, Array, Rows, Rows]:
         """Vectors and labels of the hints still needed, these labels, and how many texts have them."""
         hints = pool.hints
         told = np.zeros(0, dtype=bool) if hints is None else np.any(hints.vectors, axis=1)
@@ -168,7 +168,7 @@ class Seeds(Comparing):
         return np.asarray(hints.vectors[told], np.float32), hints.labels[told], labels[few], counts[few]
 
     def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
-        vectors = self._lacking(pool)[0]
+        vectors = self.lacking(pool)[0]
         if not self.among:
             return order, len(order)
         near = nearest(pool, vectors, max(self.among // len(vectors), budget), order)[0]
@@ -177,7 +177,7 @@ class Seeds(Comparing):
 
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the cosine to the nearest hint of the label asked for."""
-        vectors, of, labels, counts = self._lacking(pool)
+        vectors, of, labels, counts = self.lacking(pool)
         texts = gather(pool, rows)
         wanted = np.stack([similarity(texts, vectors[of == label]) for label in labels])
         old = similarity(texts, known_vectors(pool)) > self.novelty
@@ -207,7 +207,7 @@ class RareFirst(Comparing):
         super().__post_init__()
         fields.whole("enough", self.enough, 2)
 
-    def _rare(self, pool: Pool) -> tuple[Rows, Array]:
+    def lacking(self, pool: Pool) -> tuple[Rows, Array]:
         targets = answers(pool)
         classes = int(targets.max(initial=-1)) + 1 if targets.ndim == 1 else targets.shape[1]
         rare = rare_classes(targets, classes, self.enough)
@@ -219,7 +219,7 @@ class RareFirst(Comparing):
         return rare, belongs(targets, classes).sum(axis=0)[rare]
 
     def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
-        rare = self._rare(pool)[0]
+        rare = self.lacking(pool)[0]
         if not self.among:
             return order, len(order)
         count = max(self.among // (2 * len(rare)), budget)
@@ -238,7 +238,7 @@ class RareFirst(Comparing):
 
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the relevance for the class asked for."""
-        rare, counts = self._rare(pool)
+        rare, counts = self.lacking(pool)
         wanted = np.stack([relevance(pool, rows, int(label)) for label in rare])
         picks, turns, _ = in_turn(wanted, counts, budget, np.zeros(len(rows), dtype=bool))
         reasons = tuple(
