@@ -19,14 +19,14 @@ from labelwise.select.scorers import blockwise, name_of, opinion
 
 TILE = 1024
 """Others that texts are compared with at a time."""
-SAME = 1e-3
+SAME = 3e-3
 """Distance within which two vectors may be one text: half precision and the rounding of a product."""
 
 
 def nearest(texts: Vectors, others: Vectors, k: int) -> tuple[Rows, Vectors]:
     """(m, k) the k others nearest to each text, nearest first, and their distances; 1 <= k <= len(others).
 
-    O(m others (d + k)), memory of (m, TILE). Distances are float32: below about 1e-3 they are noise.
+    O(m others (d + k)), memory of (m, TILE). Distances are float32: below about 2e-3 they are noise.
     """
     every = np.arange(len(texts))
     at = np.zeros((len(texts), 0), dtype=np.intp)

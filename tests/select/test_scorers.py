@@ -317,6 +317,15 @@ def test_densities_are_typicality_against_the_sample(neighbours):
     assert densities(vectors[30:], vectors[rows], neighbours) == pytest.approx(found[30:], abs=1e-5)
 
 
+def test_a_text_of_the_sample_is_not_its_own_neighbour_despite_rounding():
+    vectors = unit(200, 256, 4)  # products of float32 vectors put equal ones up to 0.0012 apart
+    rows = np.arange(200)
+    apart = np.linalg.norm(vectors[rows, None].astype(np.float64) - vectors[None, rows], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    found = densities(vectors.astype(np.float16), vectors[rows], 1)[rows]
+    assert found == pytest.approx(1 - apart.min(axis=1) / 2, abs=1e-3)
+
+
 def test_densities_of_the_degenerate():
     assert densities(unit(3, 2, 1), np.zeros((0, 2), dtype=np.float32)).tolist() == [0, 0, 0]
     assert densities(unit(1, 2, 1), unit(1, 2, 1)).tolist() == [0]
