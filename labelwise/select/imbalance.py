@@ -20,7 +20,7 @@ from labelwise.core.pool import Rest
 from labelwise.select import fields, picking
 from labelwise.select.comparing import Comparing, Vectors, known_vectors, squared
 from labelwise.select.nearest import nearest
-from labelwise.select.scorers import _name
+from labelwise.select.scorers import name_of
 from labelwise.select.seeding import answers, belongs, by_block, having, probabilities
 
 
@@ -288,7 +288,7 @@ class Galaxy(Comparing):
             figures.append((label, run))
         reasons = tuple(
             Reason(
-                f"where {_name(pool, label)} begins (probability {chances[pick, label]:.2f})",
+                f"where {name_of(pool, label)} begins (probability {chances[pick, label]:.2f})",
                 probability=chances[pick, label],
                 run=run,
             )

@@ -22,7 +22,7 @@ from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Floats, Row
 from labelwise.select import fields
 from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
 from labelwise.select.nearest import nearest, similarity
-from labelwise.select.scorers import _name
+from labelwise.select.scorers import name_of
 
 RARE = 4
 """A class is rare if another has at least RARE times as many labels."""
@@ -185,7 +185,7 @@ class Seeds(Comparing):
         near = wanted[turns, picks].astype(np.float64)
         reasons = []
         for turn, cosine in zip(turns, near, strict=True):
-            why = f"like what you gave for {_name(pool, int(labels[turn]))} ({counts[turn]} labels so far)"
+            why = f"like what you gave for {name_of(pool, int(labels[turn]))} ({counts[turn]} labels so far)"
             reasons.append(Reason(why, cosine=cosine, labelled=counts[turn]))
         note = f"{late} texts are almost copies of others: nothing else is left near the hints" if late else ""
         return Selection(rows[picks], near, np.ones(len(picks)), tuple(reasons), note)
@@ -255,5 +255,5 @@ class RareFirst(Comparing):
         else:
             figures["cosine"] = float(similarity(gather(pool, at), _positives(pool, label))[0])
         name, value = list(figures.items())[-1]
-        why = f"likely the rare class {_name(pool, label)} ({labelled} labels so far, {name} {value:.2f})"
+        why = f"likely the rare class {name_of(pool, label)} ({labelled} labels so far, {name} {value:.2f})"
         return Reason(why, **figures)

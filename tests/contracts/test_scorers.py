@@ -5,14 +5,41 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from labelwise.core import ContractError
-from labelwise.core.checks import check
-from labelwise.select import Entropy, LeastConfidence, Margin
+from labelwise.core import Beliefs, ContractError, MissingInput
+from labelwise.core.checks import check, promises
+from labelwise.core.checks.scorers import UNCERTAINTY
+from labelwise.select import (
+    BALD,
+    CAL,
+    MNLP,
+    Disagreement,
+    Entropy,
+    LeastConfidence,
+    Margin,
+    Novelty,
+    Rarity,
+    Relevance,
+    Signal,
+    TokenEntropy,
+    VoteEntropy,
+)
+
+UNSURE = [Margin(), Entropy(), LeastConfidence(), MNLP(), TokenEntropy(), TokenEntropy(top=1)]
+OTHERS = [
+    BALD(), VoteEntropy(), Disagreement(), Novelty(), CAL(), CAL(neighbours=1), Rarity(), Relevance("a"),
+    Signal("novelty"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("scorer", [Margin(), Entropy(), LeastConfidence()], ids=repr)
+@pytest.mark.parametrize("scorer", [*UNSURE, *OTHERS], ids=repr)
 def test_built_in_scorers_keep_every_promise(scorer):
-    assert len(check("scorers", scorer)) == 5
+    assert check("scorers", scorer) == list(promises("scorers"))
+
+
+@pytest.mark.parametrize("scorer", UNSURE, ids=repr)
+@pytest.mark.parametrize("promise", UNCERTAINTY, ids=lambda promise: promise.__name__)
+def test_uncertainty_scorers_keep_the_promises_about_it(scorer, promise):
+    promise(scorer)
 
 
 @dataclass(frozen=True)
@@ -55,10 +82,36 @@ class Silent(Margin):
         return ""
 
 
+@dataclass(frozen=True)
+class HoldsEverything(Margin):
+    """Makes the whole of what was to be worked out block by block."""
+
+    def score(self, pool, rows):
+        held = pool.beliefs.tell(rows) if hasattr(pool.beliefs, "tell") else pool.beliefs.take(rows)
+        return 1.0 - held.margin()
+
+
+@dataclass(frozen=True)
+class ByBlockOnly(Entropy):
+    """Scaled within each block: a text's score depends on how many are told at a time."""
+
+    def score(self, pool, rows):
+        taken: Beliefs = pool.beliefs.take(rows)
+        blocks = taken.blocks() if hasattr(taken, "blocks") else [taken]
+        return np.concatenate([np.arange(len(block)) / max(len(taken), 1) for block in blocks])
+
+
+@dataclass(frozen=True)
+class RefusesAll(Margin):
+    def score(self, pool, rows):
+        raise MissingInput("the pool has no moon: wait for night.")
+
+
 @pytest.mark.parametrize(
     ("scorer", "promise"),
     [
-        (PrefersTheConfident(), "a_more_torn_text_is_more_wanted"),
+        (HoldsEverything(), "streamed_beliefs_are_scored_alike"),
+        (RefusesAll(), "scores_are_finite_and_between_0_and_1"),
         (ScaledByTheOthers(), "a_score_depends_on_its_row_alone"),
         (InNats(), "scores_are_finite_and_between_0_and_1"),
         (NeverFinite(), "scores_are_finite_and_between_0_and_1"),
@@ -69,6 +122,17 @@ class Silent(Margin):
 def test_a_planted_fault_is_caught_by_its_promise(scorer, promise):
     with pytest.raises(ContractError, match=f"breaks '{promise}'"):
         check("scorers", scorer)
+
+
+def test_a_scorer_that_prefers_the_confident_keeps_the_common_promises_only():
+    check("scorers", PrefersTheConfident())
+    with pytest.raises(ContractError, match="do not rise"):
+        UNCERTAINTY[0](PrefersTheConfident())
+
+
+def test_a_score_that_differs_when_beliefs_are_streamed_is_caught():
+    with pytest.raises(ContractError, match="other scores"):
+        promises("scorers")["streamed_beliefs_are_scored_alike"](ByBlockOnly())
 
 
 def test_a_scorer_that_writes_into_the_beliefs_is_caught():

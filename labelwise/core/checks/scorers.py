@@ -1,4 +1,8 @@
-"""What every scorer promises."""
+"""What every scorer promises; UNCERTAINTY adds what those promise that ask how unsure the model is.
+
+A scorer may refuse a pool that lacks what it needs (MissingInput), as one does that compares the
+members of a committee, but not every pool. An uncertainty scorer's own tests run both.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from labelwise.core.beliefs import Array, Beliefs, Categorical, Committee, Multilabel, Tagged
+from labelwise.core.beliefs import BLOCK, Array, Beliefs, Categorical, Committee, Multilabel, Streamed, Tagged
 from labelwise.core.checks import ensure
+from labelwise.core.errors import MissingInput
 from labelwise.core.pool import Hints, Known, Pool
 from labelwise.core.protocols import Scorer
 from labelwise.core.streams import stream
@@ -55,8 +60,23 @@ def pool_of(n: int, seed: int, form: str = "single") -> Pool:
     )  # fmt: skip
 
 
-def _cases() -> list[Pool]:
-    return [pool_of(n, seed, form) for form in FORMS for n, seed in ((1, 1), (9, 2), (64, 3))]
+def _cases(scorer: Scorer) -> list[Pool]:
+    """Pools of every form of beliefs and several sizes, without those the scorer refuses; never none."""
+    pools = [pool_of(n, seed, form) for form in FORMS for n, seed in ((1, 1), (9, 2), (64, 3))]
+    return _not_refused(scorer, pools)
+
+
+def _not_refused(scorer: Scorer, pools: list[Pool]) -> list[Pool]:
+    taken, why = [], ""
+    for pool in pools:
+        try:
+            scorer.score(pool, np.arange(1))
+        except MissingInput as error:
+            why = str(error)
+        else:
+            taken.append(pool)
+    ensure(bool(taken), f"every pool was refused, though it has every part: {why}")
+    return taken
 
 
 def _scores(scorer: Scorer, pool: Pool) -> Array:
@@ -65,7 +85,7 @@ def _scores(scorer: Scorer, pool: Pool) -> Array:
 
 def scores_are_finite_and_between_0_and_1(scorer: Scorer) -> None:
     """One finite number in [0, 1] for every row, for every form of beliefs and no rows at all."""
-    for pool in _cases():
+    for pool in _cases(scorer):
         for rows in (np.arange(len(pool)), np.arange(0)):
             scores = np.asarray(scorer.score(pool, rows))
             ensure(scores.shape == rows.shape, f"{len(rows)} rows gave scores of shape {scores.shape}")
@@ -75,7 +95,7 @@ def scores_are_finite_and_between_0_and_1(scorer: Scorer) -> None:
 
 def a_score_depends_on_its_row_alone(scorer: Scorer) -> None:
     """The same text has the same score among any others, in any order, in any shard."""
-    for pool in _cases():
+    for pool in _cases(scorer):
         whole, order = _scores(scorer, pool), stream(5, "order").permutation(len(pool))
         ensure(np.allclose(scorer.score(pool, order), whole[order], atol=1e-12), "scores follow the order of rows")
         ensure(np.allclose(_scores(scorer, pool.take(order[:5])), whole[order[:5]], atol=1e-12), "scores follow others")
@@ -96,9 +116,26 @@ def a_more_torn_text_is_more_wanted(scorer: Scorer) -> None:
         ensure(bool((np.diff(scores) > 0).all()), f"{type(beliefs).__name__}: scores {scores.round(3)} do not rise")
 
 
+def streamed_beliefs_are_scored_alike(scorer: Scorer) -> None:
+    """Beliefs worked out BLOCK texts at a time give the scores of those held, and no more are asked for at once."""
+    n = BLOCK + 50
+    rows = np.arange(n)[::-1]
+    pools = [pool_of(n, 4, form).replace(known=pool_of(64, 4, form).known) for form in FORMS]
+    for pool in _not_refused(scorer, pools):
+        held: Beliefs = pool.need("beliefs")
+
+        def tell(some: Array, held: Beliefs = held) -> Beliefs:
+            part = held.take(some)
+            ensure(len(part) <= BLOCK, f"beliefs about {len(part)} texts were asked for at once")
+            return part
+
+        scores = scorer.score(pool.replace(beliefs=Streamed(n, tell)), rows)
+        ensure(np.allclose(scores, scorer.score(pool, rows), atol=1e-9), "streamed beliefs have other scores")
+
+
 def the_pool_is_not_changed(scorer: Scorer) -> None:
     """Scoring leaves beliefs as they were."""
-    for pool in _cases():
+    for pool in _cases(scorer):
         before = {name: array.copy() for name, array in (pool.beliefs.arrays() if pool.beliefs else {}).items()}
         _scores(scorer, pool)
         after = pool.beliefs.arrays() if pool.beliefs else {}
@@ -107,7 +144,7 @@ def the_pool_is_not_changed(scorer: Scorer) -> None:
 
 def reasons_are_short_sentences(scorer: Scorer) -> None:
     """Every text has a reason of one line, at most 160 characters; its numbers are finite."""
-    for pool in _cases():
+    for pool in _cases(scorer):
         for row, score in enumerate(_scores(scorer, pool)):
             reason = scorer.reason(pool, row, float(score))
             ensure(bool(reason.strip()) and "\n" not in reason and len(reason) <= 160, f"reason {reason!r} for {score}")
@@ -118,7 +155,8 @@ def reasons_are_short_sentences(scorer: Scorer) -> None:
 PROMISES: tuple[Callable[[Scorer], None], ...] = (
     scores_are_finite_and_between_0_and_1,
     a_score_depends_on_its_row_alone,
-    a_more_torn_text_is_more_wanted,
+    streamed_beliefs_are_scored_alike,
     the_pool_is_not_changed,
     reasons_are_short_sentences,
 )
+UNCERTAINTY: tuple[Callable[[Scorer], None], ...] = (a_more_torn_text_is_more_wanted,)
