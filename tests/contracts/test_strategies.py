@@ -19,7 +19,7 @@ from labelwise.core import (
 from labelwise.core.beliefs import Categorical
 from labelwise.core.checks import check, promises
 from labelwise.core.checks.strategies import ROW_WISE
-from labelwise.select import Herding, KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
+from labelwise.select import Auto, Herding, KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
 from labelwise.select.imbalance import AnchorAL, Balanced, Galaxy, Seals
 from labelwise.select.seeding import RareFirst, Seeds
 
@@ -34,6 +34,7 @@ BY_ROW = [
     Mix((Mix((Power(Margin()), Random()), (1, 1)), Softrank(Margin())), (1, 1)),
 ]
 BY_PLACE = [
+    Auto(),
     Herding(),
     Herding(Margin()),
     KCenter(),
