@@ -8,7 +8,24 @@ import pytest
 from labelwise.core import ContractError, Nomination, Pool, Selection, stack_pools, stream
 from labelwise.core.checks import check, promises
 from labelwise.core.checks.strategies import ROW_WISE
-from labelwise.select import Herding, KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
+from labelwise.select import (
+    ClusterMargin,
+    Determinant,
+    FacilityLocation,
+    Herding,
+    KCenter,
+    KMeans,
+    Margin,
+    Mix,
+    Power,
+    ProbCover,
+    Random,
+    Softmax,
+    Softrank,
+    Then,
+    Top,
+    TypiClust,
+)
 
 BY_ROW = [
     Random(),
@@ -23,6 +40,15 @@ BY_ROW = [
 BY_PLACE = [
     Herding(),
     Herding(Margin()),
+    ProbCover(),
+    FacilityLocation(),
+    FacilityLocation(Margin(), stochastic=0.1),
+    Determinant(Margin()),
+    KMeans(),
+    KMeans(Margin()),
+    ClusterMargin(),
+    Then(Top(Margin()), FacilityLocation()),
+    Then(Top(Margin()), KMeans()),
     KCenter(),
     TypiClust(),
     Then(Top(Margin()), KCenter()),
