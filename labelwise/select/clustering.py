@@ -123,7 +123,7 @@ class ClusterMargin(Comparing):
         turns, sizes = in_turns(cells[best])
         picks, sizes = best[turns[:budget]], sizes[turns[:budget]]
         reasons = tuple(
-            because(f"one of {size} most wanted in its cluster", self.scorer, pool, int(row), cluster=size)
+            because(f"from a cluster with {size} of the most wanted texts", self.scorer, pool, int(row), cluster=size)
             for row, size in zip(rows[picks], sizes, strict=True)
         )
         return Selection(rows[picks], scores[picks], np.ones(budget), reasons, picking.tied(scores, budget))

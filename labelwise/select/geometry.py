@@ -13,7 +13,7 @@ import numpy as np
 
 from labelwise.core import Pool, Reason, Selection, stream
 from labelwise.core.beliefs import Array, Rows
-from labelwise.select import fields
+from labelwise.select import fields, picking
 from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
 
 ROUNDS = 8
@@ -126,7 +126,7 @@ class TypiClust(Comparing):
             texts[len(known):], cells[len(known):], cells[: len(known)], budget, self.neighbours, self.smallest
         )  # fmt: skip
         sizes, labels = np.bincount(cells), np.bincount(cells[: len(known)], minlength=int(cells.max()) + 1)
-        scale = len(pool.candidates()) / len(rows)
+        scale = (len(pool.candidates()) + picking.rest_of(pool)) / len(rows)
         reasons = []
         for cell, typical in zip(cells[len(known) :][picks], scores, strict=True):
             size = round((sizes[cell] - labels[cell]) * scale) + int(labels[cell])

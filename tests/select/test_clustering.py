@@ -110,7 +110,7 @@ def test_cluster_margin_clusters_where_nobody_has():
     assert (chosen.rows < 25).any()
     assert len({int(row) // 25 for row in chosen.rows}) >= 3
     assert ", torn between" in chosen.reason[0]
-    assert chosen.reason[0].startswith("one of ")
+    assert chosen.reason[0].startswith("from a cluster with ")
 
 
 def test_the_most_wanted_take_part_however_large_the_batch():

@@ -198,6 +198,7 @@ def test_over_shards_they_choose_as_over_one_array(kind, n):
     ids = [int(shards[s].ids[row]) for s, row in zip(parts.shard, parts.row, strict=True)]
     assert ids == pool.ids[whole.row].tolist()
     assert parts.scores == pytest.approx(whole.scores)
+    assert parts.reason == whole.reason
 
 
 POOLS = {

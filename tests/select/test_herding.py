@@ -142,6 +142,7 @@ def test_over_shards_it_chooses_as_over_one_array(strategy, n):
     ids = [int(shards[s].ids[row]) for s, row in zip(parts.shard, parts.row, strict=True)]
     assert ids == pool.ids[whole.row].tolist()
     assert parts.scores == pytest.approx(whole.scores)
+    assert parts.reason == whole.reason
 
 
 POOLS = {
