@@ -2,8 +2,10 @@
 
 from labelwise.select.auto import Auto
 from labelwise.select.batch import Batch, choose
+from labelwise.select.clustering import ClusterMargin, KMeans
 from labelwise.select.committee import BALD, Disagreement, VoteEntropy
 from labelwise.select.contextual import CAL, Novelty, Rarity, Relevance, Signal, densities
+from labelwise.select.covering import Determinant, FacilityLocation, ProbCover
 from labelwise.select.geometry import KCenter, TypiClust
 from labelwise.select.herding import Herding
 from labelwise.select.imbalance import AnchorAL, Balanced, Galaxy, Seals
@@ -20,16 +22,21 @@ __all__ = [
     "Auto",
     "Balanced",
     "Batch",
+    "ClusterMargin",
+    "Determinant",
     "Disagreement",
     "Entropy",
+    "FacilityLocation",
     "Galaxy",
     "Herding",
     "KCenter",
+    "KMeans",
     "LeastConfidence",
     "Margin",
     "Mix",
     "Novelty",
     "Power",
+    "ProbCover",
     "Random",
     "RareFirst",
     "Rarity",

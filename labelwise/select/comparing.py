@@ -55,7 +55,7 @@ def squared(one: Vectors, other: Vectors) -> Vectors:
 
 
 @dataclass(frozen=True)
-class Comparing(ABC):
+class Comparing(picking.Counting, ABC):
     """Chooses among at most ``among`` open texts at random, and the best by a scorer where it has one; 0 = all."""
 
     among: int = field(default=AMONG, kw_only=True)
@@ -76,7 +76,7 @@ class Comparing(ABC):
         """The candidates, and enough of their near-duplicates to fill a batch."""
         first, others = self._tiers(pool, picking.salts(rng))
         rows = np.concatenate([self._candidates(pool, first, budget)[0], others[: max(0, budget - len(first))]])
-        return Nomination(np.sort(rows))
+        return Nomination(np.sort(rows), self.left(pool, rows))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         first, others = self._tiers(pool, picking.salts(rng))

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labelwise.core import Pool, Reason, Selection
+from labelwise.core import Pool, Reason, Selection, stream
 from labelwise.core.beliefs import Array, Rows
-from labelwise.select import fields
+from labelwise.select import fields, picking
 from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
 
 ROUNDS = 8
@@ -126,7 +126,7 @@ class TypiClust(Comparing):
             texts[len(known):], cells[len(known):], cells[: len(known)], budget, self.neighbours, self.smallest
         )  # fmt: skip
         sizes, labels = np.bincount(cells), np.bincount(cells[: len(known)], minlength=int(cells.max()) + 1)
-        scale = len(pool.candidates()) / len(rows)
+        scale = (len(pool.candidates()) + picking.rest_of(pool)) / len(rows)
         reasons = []
         for cell, typical in zip(cells[len(known) :][picks], scores, strict=True):
             size = round((sizes[cell] - labels[cell]) * scale) + int(labels[cell])
@@ -144,17 +144,20 @@ class Means(NamedTuple):
 
 
 def k_means(texts: Vectors, k: int, seed: int, weights: Array | None = None) -> Means:
-    """k-means of n texts, 1 <= k <= n; cells may be empty. Heavier texts (weights >= 0) pull harder. O(n k d)."""
+    """k-means of n texts, 1 <= k <= n, by weights >= 0 where given; cells may be empty. O(n k d)."""
     import faiss
 
-    if weights is not None:
-        # faiss divides by a cell's weight, and never finds an empty one a cell to split if all weigh less than 1
-        weights = np.maximum(weights / max(float(weights.mean()), 1e-30), 1e-3).astype(np.float32)
     means = faiss.Kmeans(
         texts.shape[1], k, niter=ROUNDS, seed=seed, verbose=False, min_points_per_centroid=1,
         max_points_per_centroid=SAMPLE,
     )  # fmt: skip
-    means.train(texts, weights=weights)
+    first = None
+    if weights is not None:
+        # faiss divides by a cell's weight, and never finds an empty one a cell to split if all weigh less than 1
+        weights = np.maximum(weights / max(float(weights.mean()), 1e-30), 1e-3).astype(np.float32)
+        arrival = stream(seed, "centres").exponential(size=len(texts)) / weights
+        first = texts[np.argsort(arrival, kind="stable")[:k]]
+    means.train(texts, weights=weights, init_centroids=first)
     apart, cells = means.index.search(texts, 1)
     return Means(cells[:, 0], np.maximum(apart[:, 0], 0.0), np.asarray(means.centroids))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,8 +28,30 @@ NEGLIGIBLE = 1e-6
 """Share of all there is to cover that is too little to tell one text from another."""
 
 
+class Nearness(NamedTuple):
+    """How alike two texts are, in [0, 1]: ``shape``, which works in place, of shift - scale * squared distance."""
+
+    scale: float
+    shift: float
+    shape: Callable[[Vectors], Vectors]
+
+    def at(self, apart: Vectors) -> Vectors:
+        """Of texts at these squared distances."""
+        return self.shape(np.float32(self.shift) - np.float32(self.scale) * apart)
+
+
+def gaussian(h2: float) -> Nearness:
+    """exp(-squared distance / h2)."""
+    h2 = max(h2, NARROWEST)
+
+    def shape(exponents: Vectors) -> Vectors:
+        return np.asarray(np.exp(np.minimum(exponents, 0.0, out=exponents), out=exponents))
+
+    return Nearness(1 / h2, SAME / h2, shape)
+
+
 class Cover(NamedTuple):
-    """Picks (b,) in order, what each gained (mean of weight times kernel), and what share of targets it stands for."""
+    """Picks (b,) in order, what each gained (mean of weight times new nearness), and the same without weights."""
 
     picks: Rows
     gains: Floats
@@ -73,32 +96,55 @@ class Herding(Comparing):
         if not budget:
             return Selection.join([])
         texts = gather(pool, rows)
-        targets, weights, said = texts[: min(sample, TARGETS)], np.ones(min(sample, TARGETS)), []
-        if self.scorer is not None:
-            scores = picking.scores_of(self.scorer, pool, rows[: len(targets)])
-            if scores.max() > 0:
-                weights = scores
-            if budget < len(rows) and scores.min() == scores.max():
-                said.append(f"all scores are equal ({scores[0]:.3g}): the texts were chosen for coverage alone")
+        targets = texts[: min(sample, TARGETS)]
+        weights, said = wanted(self.scorer, pool, rows[: len(targets)], budget)
         h2 = self.bandwidth * bandwidth_of(targets, len(known) + budget, int(rng.integers(2**31 - 1)))
-        picks, gains, shares = greedy_cover(targets, texts, weights, known, h2, budget)
-        random = int(np.count_nonzero(gains == 0))
-        if random and budget < len(rows):
-            said.append(f"what was asked covers the pool: {random} of {budget} texts were chosen at random")
-        standing = shares * (len(pool.candidates()) + picking.rest_of(pool))
-        reasons = tuple(
-            self._reason(pool, int(row), max(1, round(n)), float(gain))
-            for row, n, gain in zip(rows[picks], standing, gains, strict=True)
-        )
-        return Selection(rows[picks], gains, np.ones(budget), reasons, "; ".join(said))
+        cover = greedy_cover(targets, texts, weights, known, gaussian(h2), budget)
+        resembles = " that nothing labelled resembles" if self.scorer is None else ""
+        reasons = []
+        for pick, gain, share in zip(*cover, strict=True):
+            n, words = count(share, pool)
+            place = f"stands for about {words}{resembles}"
+            reasons.append(because(place, self.scorer, pool, int(rows[pick]), texts=n, gain=gain))
+        said = remarks(said, by_chance(cover.gains, rows))
+        return Selection(rows[cover.picks], cover.gains, np.ones(budget), tuple(reasons), said)
 
-    def _reason(self, pool: Pool, row: int, texts: int, gain: float) -> Reason:
-        stands = f"stands for about {texts} text{'s' if texts > 1 else ''}"
-        if self.scorer is None:
-            return Reason(f"{stands} that nothing labelled resembles", texts=texts, gain=gain)
-        score = float(picking.scores_of(self.scorer, pool, np.array([row]))[0])
-        why = self.scorer.reason(pool, row, score)
-        return Reason(f"{stands}, {why}", **{**getattr(why, "numbers", {}), "texts": texts, "gain": gain})
+
+def wanted(scorer: Scorer | None, pool: Pool, rows: Rows, budget: int) -> tuple[Floats, str]:
+    """(m,) the scores of some rows, or 1 without a scorer; and a remark if they cannot tell texts apart."""
+    if scorer is None or not len(rows):
+        return np.ones(len(rows)), ""
+    scores = picking.scores_of(scorer, pool, rows)
+    even = scores.min() == scores.max() and budget < len(rows)
+    remark = f"all scores are equal ({scores[0]:.3g}): only where texts lie decided" if even else ""
+    return (scores if scores.max() > 0 else np.ones(len(rows))), remark
+
+
+def because(place: str, scorer: Scorer | None, pool: Pool, row: int, **numbers: float) -> Reason:
+    """What a text's place says for it, and what its score does."""
+    if scorer is None:
+        return Reason(place, **numbers)
+    why = scorer.reason(pool, row, float(picking.scores_of(scorer, pool, np.array([row]))[0]))
+    return Reason(f"{place}, {why}", **{**getattr(why, "numbers", {}), **numbers})
+
+
+def count(share: float, pool: Pool) -> tuple[int, str]:
+    """How many open texts a share of them is, at least 1, as a number and in words."""
+    n = max(1, round(share * (len(pool.candidates()) + picking.rest_of(pool))))
+    return n, f"{n} text{'s' if n > 1 else ''}"
+
+
+def remarks(*said: str) -> str:
+    """What is to be said of a selection, in one line."""
+    return "; ".join(filter(None, said))
+
+
+def by_chance(gains: Floats, rows: Rows) -> str:
+    """How many picks had nothing to gain; empty if there were none, or no choice."""
+    random = int(np.count_nonzero(gains <= 0))
+    if not random or len(gains) >= len(rows):
+        return ""
+    return f"what was asked covers the pool: {random} of {len(gains)} texts were chosen at random"
 
 
 def bandwidth_of(texts: Vectors, balls: int, seed: int) -> float:
@@ -107,60 +153,84 @@ def bandwidth_of(texts: Vectors, balls: int, seed: int) -> float:
 
 
 def greedy_cover(
-    targets: Vectors, candidates: Vectors, weights: Floats, known: Vectors, h2: float, budget: int
+    targets: Vectors,
+    candidates: Vectors,
+    weights: Floats,
+    known: Vectors,
+    nearness: Nearness,
+    budget: int,
+    lots: tuple[int, np.random.Generator] | None = None,
 ) -> Cover:
-    """Greedily maximise mean_i weights_i max_j k(target_i, j) over j known or picked; ties go to earlier candidates.
+    """Greedily maximise mean_i weights_i max_j nearness(target_i, j) over j known or picked; ties go to the earlier.
 
     The exact greedy choice, like Minoux's lazy one, but gains are kept true instead of bounded: a
     pick changes them only through the targets it is now the nearest to, fewer with every pick,
-    and only their rows of the kernel are worked out again. Once nothing is left to gain, candidates
-    follow in their order with gain 0. Memory of one BLOCK.
+    and only their similarities are worked out again. Memory of one BLOCK. With ``lots`` (a size and
+    a generator) every pick is the best of that many candidates drawn afresh, and only theirs are.
+    Once nothing is left to gain, candidates follow in their order with gain 0.
     """
-    h2, order = max(h2, NARROWEST), np.arange(len(candidates))
-    ground = np.zeros(len(targets), np.float32)
-    if len(known):
-        ground = np.exp(-np.maximum(nearest(targets, known) - SAME, 0.0) / np.float32(h2))
-    ours, theirs = _exponents(targets, candidates, h2)
-    useful = np.asarray(weights, dtype=np.float32)
-    gain = _gains(ours, theirs, useful, ground, np.ones_like(ground))
+    ground = nearness.at(nearest(targets, known)) if len(known) else np.zeros(len(targets), np.float32)
+    kernel, useful = _Kernel.of(targets, candidates, nearness), np.asarray(weights, dtype=np.float32)
+    least, left = NEGLIGIBLE * float(useful.sum()), np.ones(len(candidates), dtype=bool)
+    gain = np.zeros(len(candidates)) if lots else kernel.gains(useful, ground, np.ones_like(ground))
     picks: list[int] = []
     gains, shares = np.zeros(budget), np.zeros(budget)
-    while len(picks) < budget:
+    for turn in range(budget):
+        rows = np.flatnonzero(left)
+        if lots and lots[0] < len(rows):
+            rows = np.sort(lots[1].choice(rows, lots[0], replace=False))
+        if lots:
+            gain[rows] = kernel.gains(useful, ground, np.ones_like(ground), rows)
         # rounding must not decide between copies
-        pick = int((gain >= gain.max() * (1 - NEGLIGIBLE)).argmax())
-        like = np.exp(np.minimum(ours @ theirs[pick], 0.0))
+        pick = int(rows[(gain[rows] >= gain[rows].max() * (1 - NEGLIGIBLE)).argmax()])
+        like = kernel.like(pick)
         new = np.maximum(like - ground, 0.0)
         worth = float(useful @ new)
-        if worth <= NEGLIGIBLE * float(useful.sum()):
-            picks += np.setdiff1d(order, picks)[: budget - len(picks)].tolist()
+        if worth > least:
+            gains[turn], shares[turn] = worth / len(targets), new.mean(dtype=np.float64)
+        elif not lots:
+            picks += rows[: budget - turn].tolist()
             break
-        gains[len(picks)], shares[len(picks)] = worth / len(targets), new.mean(dtype=np.float64)
         picks.append(pick)
+        left[pick] = False
         felt = np.flatnonzero((new > NEGLIGIBLE) & (useful > 0))
-        gain -= _gains(ours[felt], theirs, useful[felt], ground[felt], like[felt])
-        gain[pick] = -np.inf
+        if not lots:
+            gain -= kernel.take(felt).gains(useful[felt], ground[felt], like[felt])
         ground = np.maximum(ground, like)
     return Cover(np.array(picks, dtype=np.intp), gains, shares)
 
 
-def _exponents(targets: Vectors, candidates: Vectors, h2: float) -> tuple[Vectors, Vectors]:
-    """(t, d + 2) and (m, d + 2) whose inner products are (SAME - squared distance) / h2."""
-    squares = (np.einsum("ij,ij->i", texts, texts)[:, None] for texts in (targets, candidates))
-    ours = np.hstack([targets * np.float32(2 / h2), (SAME - next(squares)) / h2, np.ones((len(targets), 1))])
-    theirs = np.hstack([candidates, np.ones((len(candidates), 1)), -next(squares) / h2])
-    return ours.astype(np.float32), theirs.astype(np.float32)
+class _Kernel(NamedTuple):
+    """Nearness of t targets and m candidates, in blocks: the shape of inner products."""
 
+    ours: Vectors
+    theirs: Vectors
+    shape: Callable[[Vectors], Vectors]
 
-def _gains(ours: Vectors, theirs: Vectors, weights: Vectors, low: Vectors, high: Vectors) -> Floats:
-    """(m,) what each candidate adds to the targets' coverage between ``low`` and ``high`` <= 1."""
-    total = np.zeros(len(theirs))
-    for start in range(0, len(theirs), BLOCK[1]):
-        some = theirs[start : start + BLOCK[1]].T
-        for first in range(0, len(ours), BLOCK[0]):
-            own = slice(first, first + BLOCK[0])
-            kernel = ours[own] @ some
-            np.exp(kernel, out=kernel)
-            np.clip(kernel, low[own, None], high[own, None], out=kernel)
-            kernel -= low[own, None]
-            total[start : start + BLOCK[1]] += weights[own] @ kernel
-    return total
+    @classmethod
+    def of(cls, targets: Vectors, candidates: Vectors, nearness: Nearness) -> _Kernel:
+        one, other = (np.einsum("ij,ij->i", texts, texts)[:, None] for texts in (targets, candidates))
+        ours = np.hstack([2 * nearness.scale * targets, nearness.shift - nearness.scale * one, np.ones_like(one)])
+        theirs = np.hstack([candidates, np.ones_like(other), -nearness.scale * other])
+        return cls(ours.astype(np.float32), theirs.astype(np.float32), nearness.shape)
+
+    def take(self, targets: Rows) -> _Kernel:
+        return self._replace(ours=self.ours[targets])
+
+    def like(self, pick: int) -> Vectors:
+        """(t,) how near each target is to one candidate."""
+        return self.shape(self.ours @ self.theirs[pick])
+
+    def gains(self, weights: Vectors, low: Vectors, high: Vectors, some: Rows | None = None) -> Floats:
+        """(m,) what each candidate, or each of some, adds to the targets' coverage between ``low`` and ``high``."""
+        theirs = self.theirs if some is None else self.theirs[some]
+        total = np.zeros(len(theirs))
+        for start in range(0, len(theirs), BLOCK[1]):
+            there = slice(start, start + BLOCK[1])
+            for first in range(0, len(self.ours), BLOCK[0]):
+                here = slice(first, first + BLOCK[0])
+                new = self.shape(self.ours[here] @ theirs[there].T)
+                np.clip(new, low[here, None], high[here, None], out=new)
+                new -= low[here, None]
+                total[there] += weights[here] @ new
+        return total

@@ -19,7 +19,25 @@ from labelwise.core import (
 from labelwise.core.beliefs import Categorical
 from labelwise.core.checks import check, promises
 from labelwise.core.checks.strategies import ROW_WISE
-from labelwise.select import Auto, Herding, KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
+from labelwise.select import (
+    Auto,
+    ClusterMargin,
+    Determinant,
+    FacilityLocation,
+    Herding,
+    KCenter,
+    KMeans,
+    Margin,
+    Mix,
+    Power,
+    ProbCover,
+    Random,
+    Softmax,
+    Softrank,
+    Then,
+    Top,
+    TypiClust,
+)
 from labelwise.select.imbalance import AnchorAL, Balanced, Galaxy, Seals
 from labelwise.select.seeding import RareFirst, Seeds
 
@@ -37,6 +55,15 @@ BY_PLACE = [
     Auto(),
     Herding(),
     Herding(Margin()),
+    ProbCover(),
+    FacilityLocation(),
+    FacilityLocation(Margin(), stochastic=0.1),
+    Determinant(Margin()),
+    KMeans(),
+    KMeans(Margin()),
+    ClusterMargin(),
+    Then(Top(Margin()), FacilityLocation()),
+    Then(Top(Margin()), KMeans()),
     KCenter(),
     TypiClust(),
     Then(Top(Margin()), KCenter()),

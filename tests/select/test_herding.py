@@ -11,7 +11,7 @@ from labelwise.core import InputError, Known, MissingInput, Pool, Reason, stream
 from labelwise.core.beliefs import Categorical
 from labelwise.core.checks.scorers import pool_of
 from labelwise.select import Herding, Margin, choose, herding
-from labelwise.select.herding import bandwidth_of, greedy_cover
+from labelwise.select.herding import bandwidth_of, gaussian, greedy_cover
 
 
 def unit(n, d, seed):
@@ -46,8 +46,8 @@ def plain(targets, candidates, weights, known, h2, budget):
 def test_it_is_the_greedy_choice(seed, known, h2):
     texts, weights = unit(90, 5, seed), stream(seed, "weights").random(60)
     weights[:9] = 0
-    given_ = (texts[:60], texts[:78], weights, texts[78 : 78 + known], h2, 15)
-    cover, (picks, gains, shares) = greedy_cover(*given_), plain(*given_)
+    given_ = (texts[:60], texts[:78], weights, texts[78 : 78 + known])
+    cover, (picks, gains, shares) = greedy_cover(*given_, gaussian(h2), 15), plain(*given_, h2, 15)
     assert cover.picks.tolist() == picks
     assert cover.gains == pytest.approx(gains, abs=2e-6)
     assert cover.shares == pytest.approx(shares, abs=2e-6)
@@ -55,16 +55,16 @@ def test_it_is_the_greedy_choice(seed, known, h2):
 
 def test_blocks_change_nothing(monkeypatch):
     texts = unit(300, 6, 1)
-    whole = greedy_cover(texts[:200], texts, np.ones(200), texts[:3], 0.4, 30)
+    whole = greedy_cover(texts[:200], texts, np.ones(200), texts[:3], gaussian(0.4), 30)
     monkeypatch.setattr(herding, "BLOCK", (17, 23))
-    parts = greedy_cover(texts[:200], texts, np.ones(200), texts[:3], 0.4, 30)
+    parts = greedy_cover(texts[:200], texts, np.ones(200), texts[:3], gaussian(0.4), 30)
     assert parts.picks.tolist() == whole.picks.tolist()
     assert parts.gains == pytest.approx(whole.gains, abs=1e-6)
 
 
 def test_copies_tie_and_the_first_wins():
     texts = np.tile(unit(6, 4, 2), (5, 1))
-    cover = greedy_cover(texts, texts, np.ones(30), texts[:0], 0.5, 8)
+    cover = greedy_cover(texts, texts, np.ones(30), texts[:0], gaussian(0.5), 8)
     assert sorted(cover.picks[:6]) == list(range(6))
     assert (cover.gains[:6] > 0).all()
     assert cover.gains[6:].tolist() == [0, 0]  # nothing is left to gain
@@ -142,6 +142,7 @@ def test_over_shards_it_chooses_as_over_one_array(strategy, n):
     ids = [int(shards[s].ids[row]) for s, row in zip(parts.shard, parts.row, strict=True)]
     assert ids == pool.ids[whole.row].tolist()
     assert parts.scores == pytest.approx(whole.scores)
+    assert parts.reason == whole.reason
 
 
 POOLS = {
