@@ -8,7 +8,7 @@ import pytest
 from labelwise.core import ContractError, Nomination, Pool, Selection, stack_pools, stream
 from labelwise.core.checks import check, promises
 from labelwise.core.checks.strategies import ROW_WISE
-from labelwise.select import KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
+from labelwise.select import Badge, Bait, KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust
 
 BY_ROW = [
     Random(),
@@ -23,6 +23,8 @@ BY_ROW = [
 BY_PLACE = [
     KCenter(),
     TypiClust(),
+    Badge(),
+    Bait(),
     Then(Top(Margin()), KCenter()),
     Mix((KCenter(), Power(Margin())), (1, 1)),
 ]
