@@ -22,6 +22,8 @@ from labelwise.select.scorers import torn
 
 TEXT = np.dtype([("id", "u8"), ("group", "i8"), ("score", "f8"), ("weight", "f8"), ("mass", "f8"), ("reason", object)])
 """What is remembered of a text; ``weight`` is the chance itself where texts are drawn one by one."""
+STEP = 512
+"""Texts that a sieve looks at together: each that it keeps costs a pass over the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,9 +126,10 @@ class SieveStreaming:
     best value keeps what adds its share of that guess: Badanidiyuru, Mirzasoleiman, Karbasi and
     Krause 2014, "Streaming Submodular Maximization: Massive Data Summarization on the Fly".
 
-    It may keep fewer than ``budget`` texts. Deterministic, so propensities are 1. log(2 budget) /
-    eps sieves of up to ``budget`` vectors; O(n d budget log(budget) / eps). With near-duplicate
-    groups the bound is not proven.
+    It may keep fewer than ``budget`` texts, and where any are about as good it keeps the first that
+    come: it is for streams that repeat themselves. Deterministic, so propensities are 1. With
+    near-duplicate groups the bound is not proven. Keeps log(2 budget) / eps sieves of up to
+    ``budget`` vectors; O(n d budget log(budget) / eps).
     """
 
     def __init__(self, budget: int, eps: float = 0.1, scorer: Scorer | None = None, noise: float = 0.1) -> None:
@@ -141,8 +144,8 @@ class SieveStreaming:
 
     def offer(self, pool: Pool) -> None:
         rows = pool.candidates()
-        for at in range(0, len(rows), BLOCK):
-            self._offer(pool, rows[at : at + BLOCK])
+        for at in range(0, len(rows), STEP):
+            self._offer(pool, rows[at : at + STEP])
 
     def _offer(self, pool: Pool, rows: Rows) -> None:
         vectors = gather(pool, rows)

@@ -9,7 +9,7 @@ from labelwise.core import Categorical, Committee, Known, MissingInput, Multilab
 from labelwise.core.beliefs import Streamed
 from labelwise.core.checks.scorers import FORMS, believed, pool_of
 from labelwise.select import Badge, Bait, choose
-from labelwise.select.gradients import narrowing, residuals, seeding
+from labelwise.select.gradients import _centred, narrowing, residuals, seeding
 
 
 def unit(n, d, seed):
@@ -129,6 +129,13 @@ def test_centring_is_what_keeps_a_shared_direction_from_passing_for_agreement():
     pool = Pool.of(vectors=vectors, beliefs=said)
     pairs = [Badge().select(pool, 2, stream(seed, "sides")).rows for seed in range(40)]
     assert np.mean([sides[one] != sides[two] for one, two in pairs]) > 0.95
+
+
+def test_centring_takes_off_the_mean_of_the_sample_and_leaves_empty_texts_empty():
+    texts = unit(9, 3, 1) * (np.arange(9) != 4)[:, None]
+    centred = texts.copy()
+    _centred(centred, 6)
+    assert centred == pytest.approx((texts - texts[:6].mean(axis=0)) * (np.arange(9) != 4)[:, None], abs=1e-6)
 
 
 def literal_bait(texts, fisher, inverse, budget):

@@ -227,9 +227,9 @@ def test_a_missing_part_or_a_wrong_value_is_named():
         SieveStreaming(3).offer(Pool.of(4))
     with pytest.raises(MissingInput, match="no beliefs"):
         Vessal(3, 9, stream(1, "x")).offer(Pool.of(vectors=unit(4, 3, 1)))
-    with pytest.raises(InputError, match="expected: 2 is not allowed"):
+    with pytest.raises(InputError, match="expected: 2"):
         Vessal(3, 2, stream(1, "x"))
-    with pytest.raises(InputError, match="eps: 0.7 is not allowed"):
+    with pytest.raises(InputError, match="eps: "):
         SieveStreaming(3, 0.7)
     with pytest.raises(InputError, match="budget: 0 is not allowed"):
         WeightedReservoir(0, Margin(), 1.0, stream(1, "x"))
