@@ -21,6 +21,8 @@ from labelwise.core.checks import check, promises
 from labelwise.core.checks.strategies import ROW_WISE
 from labelwise.select import (
     Auto,
+    Badge,
+    Bait,
     ClusterMargin,
     Determinant,
     FacilityLocation,
@@ -66,6 +68,8 @@ BY_PLACE = [
     Then(Top(Margin()), KMeans()),
     KCenter(),
     TypiClust(),
+    Badge(),
+    Bait(),
     Then(Top(Margin()), KCenter()),
     Mix((KCenter(), Power(Margin())), (1, 1)),
 ]
