@@ -8,7 +8,9 @@ stored without pickle.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +26,8 @@ Floats = npt.NDArray[np.float64]
 TINY = 1e-12
 BLOCK = 8192
 """Texts whose beliefs are worked out at a time: a block and its vectors stay in the processor's cache."""
+FEW = 256
+"""Below this many rows, sorting them is faster than going through their columns."""
 
 
 @runtime_checkable
@@ -64,27 +68,43 @@ class Beliefs(Protocol):
 def _checked(probs: Array, kind: str) -> Array:
     if probs.ndim != 2 or probs.shape[1] < 1:
         raise ContractError(f"{kind} needs probabilities of shape (n, c) with c >= 1, not {probs.shape}")
-    if probs.size and not (np.isfinite(probs).all() and probs.min() >= 0 and probs.max() <= 1 + 1e-3):
+    if probs.size and not (probs.min() >= 0 and probs.max() <= 1 + 1e-3):  # false for nan, too
         raise ContractError(f"{kind} needs finite probabilities in [0, 1]")
     return probs
 
 
 def _distributions(probs: Array, kind: str) -> None:
-    if not np.allclose(_checked(probs, kind).sum(axis=1, dtype=np.float64), 1.0, atol=5e-3):
+    total = np.einsum("ij->i", _checked(probs, kind), dtype=np.result_type(probs, np.float32), casting="safe")
+    if len(total) and not (total.min() >= 1 - 5e-3 and total.max() <= 1 + 5e-3):
         raise ContractError(f"{kind} needs rows that sum to 1")
 
 
 def _margin(probs: Array) -> Floats:
-    if probs.shape[1] < 2:
-        return np.ones(len(probs))
-    top = np.partition(probs, -2, axis=1)[:, -2:].astype(np.float64)
-    return np.asarray(np.clip(top[:, 1] - top[:, 0], 0.0, 1.0))
+    """By the two largest of every column in turn, a block at a time: many times faster than sorting short rows."""
+    n, c = probs.shape
+    if c < 2 or n < FEW:
+        top = np.partition(probs, -2, axis=1)[:, -2:].astype(np.float64) if c > 1 else np.array([[0.0, 1.0]] * n)
+        return np.asarray(np.clip(top[:, 1] - top[:, 0], 0.0, 1.0)) if n else np.zeros(0)
+    lead = np.empty(n)
+    for start in range(0, n, BLOCK):
+        columns = np.ascontiguousarray(probs[start : start + BLOCK].T, dtype=np.result_type(probs, np.float32))
+        best, second = np.maximum(columns[0], columns[1]), np.minimum(columns[0], columns[1])
+        for column in columns[2:]:
+            np.maximum(second, np.minimum(best, column), out=second)
+            np.maximum(best, column, out=best)
+        np.subtract(best, second, out=lead[start : start + BLOCK], dtype=np.float64)
+    return np.clip(lead, 0.0, 1.0, out=lead)
 
 
 def _entropy(probs: Array) -> Floats:
-    p = probs.astype(np.float64)
-    spread = -np.sum(p * np.log(np.maximum(p, TINY)), axis=1)
-    return np.asarray(np.clip(spread / np.log(max(probs.shape[1], 2)), 0.0, 1.0))
+    spread = np.empty(len(probs))
+    for start in range(0, len(probs), BLOCK):
+        p = np.asarray(probs[start : start + BLOCK], dtype=np.result_type(probs, np.float32))
+        terms = np.log(np.maximum(p, TINY))
+        terms *= p
+        spread[start : start + BLOCK] = terms.sum(axis=1)
+    spread /= -np.log(max(probs.shape[1], 2))
+    return np.clip(spread, 0.0, 1.0, out=spread)
 
 
 def _binary_entropy(probs: Array) -> Floats:
@@ -284,7 +304,8 @@ class Streamed:
         return self.size
 
     def take(self, rows: Array) -> Beliefs:
-        rows = np.arange(self.size)[rows]
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
         if len(rows) <= BLOCK:
             return self.tell(rows)
         return Streamed(len(rows), lambda part: self.tell(rows[part]), (self, rows))
@@ -300,8 +321,24 @@ class Streamed:
             if rows is not None and 2 * self.size > whole.size:
                 self.kept[name] = whole._each(name)[rows]
             else:
-                self.kept[name] = np.concatenate([np.zeros(0), *(getattr(block, name)() for block in self.blocks())])
+                self.kept[name] = self._told(name)
         return self.kept[name]
+
+    def _told(self, name: str) -> Floats:
+        out = np.empty(self.size)
+
+        def tell(start: int) -> None:
+            part = slice(start, min(start + BLOCK, self.size))
+            out[part] = getattr(self.tell(part), name)()
+
+        # each block is worked out by itself and put in its place: the number of threads changes nothing
+        pool = ThreadPoolExecutor(_threads())
+        try:
+            for _ in pool.map(tell, range(0, self.size, BLOCK)):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return out
 
     def margin(self) -> Floats:
         return self._each("margin")
@@ -320,6 +357,13 @@ class Streamed:
 
     def arrays(self) -> dict[str, Array]:
         return self.tell(slice(0, self.size)).arrays()
+
+
+def _threads() -> int:
+    """Threads for blocks of beliefs: those that numeric libraries may use, or the cores, but at most 4."""
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(free, 4, int(allowed) if allowed.isdigit() else free))
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged | Committee:

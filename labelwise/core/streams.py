@@ -27,10 +27,17 @@ def uniform_of(keys: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.float6
     made shard by shard equals the choice over the whole pool. SplitMix64 (Steele, Lea and
     Flood 2014, "Fast splittable pseudorandom number generators"). O(n).
     """
+    z = keys.astype(np.uint64)
+    spare = np.empty_like(z)
     with np.errstate(over="ignore"):
-        z = (keys.astype(np.uint64) ^ np.uint64(salt)) + np.uint64(0x9E3779B97F4A7C15)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-        z = z ^ (z >> np.uint64(31))
+        z ^= np.uint64(salt)
+        z += np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+            z ^= np.right_shift(z, np.uint64(shift), out=spare)
+            z *= np.uint64(factor)
+    z >>= np.uint64(12)
     # 52 bits and a half are exact; with 53 the largest would round to 1
-    return (np.asarray(z >> np.uint64(12), dtype=np.float64) + 0.5) * 2.0**-52
+    noise = z.astype(np.float64)
+    noise += 0.5
+    noise *= 2.0**-52
+    return noise

@@ -28,6 +28,7 @@ from labelwise.core import (
     Multilabel,
     State,
     Tagged,
+    from_arrays,
 )
 
 Array = npt.NDArray[Any]
@@ -82,8 +83,11 @@ class Temperature:
             return Tempered(1.0, {"n": 0})
         share = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
 
+        exact = {name: a.astype(np.float64) if a.dtype.kind == "f" else a for name, a in beliefs.arrays().items()}
+        precise = from_arrays(exact)
+
         def loss(temperature: float) -> float:
-            return float(share @ _tempered(beliefs, temperature).surprise(truth))
+            return float(share @ _tempered(precise, temperature).surprise(truth))
 
         found = minimize_scalar(
             lambda log_t: n * loss(math.exp(log_t)) + log_t**2 / (2 * self.spread**2),
@@ -120,11 +124,14 @@ def _form(beliefs: Categorical | Multilabel | Tagged, temperature: float) -> Cat
 
 
 def _softmax(probs: Array, temperature: float) -> Array:
-    logits = np.log(np.maximum(probs, TINY, dtype=np.float64)) / temperature
-    logits -= logits.max(axis=1, keepdims=True, initial=-np.inf)
+    # each answer's probabilities side by side: sums over answers are then many times faster
+    logits = np.array(probs.T, dtype=np.result_type(probs, np.float32), order="C")
+    np.log(np.maximum(logits, TINY, out=logits), out=logits)
+    logits /= temperature
+    logits -= logits.max(axis=0, initial=-np.inf)
     np.exp(logits, out=logits)
-    logits /= logits.sum(axis=1, keepdims=True)
-    return logits
+    logits /= logits.sum(axis=0)
+    return logits.T
 
 
 def _sigmoid(probs: Array, temperature: float) -> Array:

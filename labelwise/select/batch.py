@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
-from labelwise.core import ContractError, Known, MissingInput, Pool, Selection, Strategy, WrongMoment, stack_pools
+from labelwise.core import (
+    ContractError,
+    InputError,
+    Known,
+    MissingInput,
+    Nomination,
+    Pool,
+    Selection,
+    Strategy,
+    Streamed,
+    WrongMoment,
+    from_arrays,
+    stack_pools,
+)
 from labelwise.core.beliefs import Array, Rows
 from labelwise.select import fields, picking
 from labelwise.select.comparing import gather
@@ -17,6 +29,8 @@ from labelwise.select.strategies import Random
 
 Streams = Callable[[str], np.random.Generator]
 FALLBACKS: tuple[Strategy, ...] = (TypiClust(), Random())
+LIMIT = 65_536
+"""Nominated texts held at a time: what is more is nominated from once again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +68,12 @@ def choose(
 ) -> Batch:
     """Choose min(budget, open texts) texts over all shards.
 
+    ``shards[i]`` may build its pool anew each time (vectors memory-mapped, beliefs streamed): each is
+    asked for twice and dropped before the next, first for the control, then to nominate (again for
+    every fallback, and where near-duplicates must fill the batch). So memory is that of one shard,
+    of what was asked so far, and of the nominated texts: at most LIMIT and a shard's, unless a
+    strategy nominates more. Choosing from one shard needs no nomination.
+
     ``control`` is the share in [0, 1] drawn uniformly at random before anything else, rounded,
     at least 1 of 2 when it is > 0. It is a simple random sample, so only here two near-duplicates
     can meet; the rest of the batch avoids each other's and the control's near-duplicates as long
@@ -62,37 +82,29 @@ def choose(
     "strategy". When the strategy lacks an input (no model yet), the first of ``fallbacks`` that
     does not chooses, and the batch says so. Raises InputError for a budget < 1 or a share outside
     [0, 1], WrongMoment when no text is open, MissingInput when every fallback lacks an input too,
-    ContractError when a strategy breaks its promise.
+    ContractError when a strategy or a scorer breaks its promise, InputError when not all vectors
+    (those of known texts included) are of one width.
     """
     fields.whole("budget", budget, 1)
     fields.number("control", control, 0.0, 1.0)
-    size = min(budget, sum(int(np.count_nonzero(pool.open)) for pool in shards))
+    pool = _Shards(shards, _control_size(budget, control), picking.salts(streams("control")).draw)
+    size = min(budget, pool.open)
     if not size:
         raise WrongMoment("no text is open: all are labelled, leased or set aside. Add texts, or wait for answers.")
-    origin = np.cumsum([0, *(len(pool) for pool in shards)])
-    shards = _informed(shards)
-    chosen = [_control(shards, origin, _control_size(size, control), streams)]
+    chosen = [pool.control(_control_size(size, control))]
     drawn = len(chosen[0])
     for together in (False, True):
         # the second time near-duplicates of what was chosen may come: better than too small a batch
         missing = size - sum(len(part) for part in chosen)
         if missing:
-            rest = _after(shards, origin, Selection.join(chosen).rows, together)
-            chosen.append(_with_fallbacks(rest, origin, (strategy, *fallbacks), missing, streams))
+            pool.together = together
+            chosen.append(_with_fallbacks(pool, (strategy, *fallbacks), missing, streams))
     whole = Selection.join(chosen)
-    shard = np.searchsorted(origin, whole.rows, side="right") - 1
+    shard = np.searchsorted(pool.origin, whole.rows, side="right") - 1
     arm = ("control",) * drawn + ("strategy",) * (len(whole) - drawn)
     return Batch(
-        shard, whole.rows - origin[shard], arm, whole.scores, whole.propensity, whole.reason, whole.fallback
+        shard, whole.rows - pool.origin[shard], arm, whole.scores, whole.propensity, whole.reason, whole.fallback
     )  # fmt: skip
-
-
-def _informed(shards: Sequence[Pool]) -> Sequence[Pool]:
-    """The shards, each knowing what is labelled in any of them."""
-    if any(pool.known is not None or pool.vectors is None for pool in shards):
-        return shards
-    vectors = np.concatenate([gather(pool, np.flatnonzero(pool.labelled)) for pool in shards])
-    return [pool.replace(known=Known(vectors)) for pool in shards]
 
 
 def _control_size(size: int, share: float) -> int:
@@ -100,69 +112,160 @@ def _control_size(size: int, share: float) -> int:
     return max(least, int(share * size + 0.5))
 
 
-def _control(shards: Sequence[Pool], origin: Array, count: int, streams: Streams) -> Selection:
-    """``count`` open texts uniformly at random over all shards; rows are numbered through the shards."""
-    salt = picking.salts(streams("control")).draw
-    rows, arrival = [], []
-    for pool, start in zip(shards, origin[:-1], strict=True):
+class _Shards:
+    """The shards as they are once some texts are taken. Rows are numbered through all of them.
+
+    origin    first row of every shard, and the end
+    open      how many texts are open in all
+    together  whether near-duplicates of what was taken may be chosen
+    """
+
+    def __init__(self, shards: Sequence[Pool], most: int, salt: int) -> None:
+        """Look at each shard once, keeping the ``most`` open texts that come first by the control's noise."""
+        self.shards, self.most, self.salt = shards, most, salt
+        self.open, self.together = 0, False
+        self.rows: Rows = np.zeros(0, dtype=np.intp)
+        self.known: Known | None = None
+        self._taken: list[Pool] = []
+        self._first: list[tuple[Rows, Pool]] = []
+        self._labelled: list[tuple[Array, Array | None]] = []
+        self._shapes: set[tuple[int, ...]] = set()
+        sizes = [0]
+        for i in range(len(shards)):
+            # never a name for the pool here: it would outlive its turn
+            sizes.append(sizes[-1] + self._look(shards[i], sizes[-1]))
+        self.origin = np.array(sizes)
+        if self.known is None and self._shapes and all(vectors is not None for _, vectors in self._labelled):
+            ids, vectors = (np.concatenate(parts) for parts in zip(*self._labelled, strict=True))
+            # by key and not by place: strategies that cluster would follow the sharding
+            self.known = Known(vectors[np.argsort(ids)])
+
+    def _look(self, pool: Pool, start: int) -> int:
+        for part in (pool, pool.known):
+            if part is not None and part.vectors is not None:
+                self._shapes.add(part.vectors.shape[1:])
+        if len(self._shapes) > 1:
+            raise InputError(
+                f"vectors: widths {sorted(self._shapes)} do not fit together; "
+                "represent labelled and open texts of all shards with one encoder."
+            )
         own = pool.candidates()
-        rows.append(own + start)
-        arrival.append(picking.race(pool.ids[own], salt))
-    every = np.concatenate(rows)
-    first = every[np.argsort(np.concatenate(arrival), kind="stable")[:count]]
-    chance = np.full(count, count / len(every))
-    return Selection(first, np.zeros(count), chance, ("random control",) * count)
+        self.open += len(own)
+        own = own[picking.smallest(picking.race(pool.ids[own], self.salt), self.most)]
+        self._first = [self._foremost([*self._first, (own + start, _bare(pool, own))], self.most)]
+        self.known = self.known or pool.known
+        done = np.flatnonzero(pool.labelled)
+        needed = self.known is None and pool.vectors is not None
+        self._labelled.append((pool.ids[done], gather(pool, done) if needed else None))
+        return len(pool)
+
+    def _foremost(self, parts: list[tuple[Rows, Pool]], count: int) -> tuple[Rows, Pool]:
+        few = stack_pools([part for _, part in parts])
+        order = picking.smallest(picking.race(few.ids, self.salt), count)
+        return np.concatenate([rows for rows, _ in parts])[order], few.take(order)
+
+    def control(self, count: int) -> Selection:
+        """Take ``count`` open texts uniformly at random over all shards."""
+        rows, few = self._foremost(self._first, count)
+        self.take(rows, few)
+        return Selection(rows, np.zeros(count), np.full(count, count / self.open), ("random control",) * count)
+
+    def take(self, rows: Rows, few: Pool) -> None:
+        """These texts are asked from now on; ``few`` is the pool of them."""
+        self.rows = np.concatenate([self.rows, rows])
+        self._taken.append(few)
+        if self.known is not None and few.vectors is not None:
+            self.known = self.known.awaiting(few.vectors)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, i: int) -> Pool:
+        """One shard; what was taken is closed and, unless ``together``, its near-duplicates are."""
+        return self._after(self.shards[i], i)
+
+    def _after(self, pool: Pool, i: int) -> Pool:
+        own = self.rows[(self.rows >= self.origin[i]) & (self.rows < self.origin[i + 1])] - self.origin[i]
+        near = [picking.near(few, np.arange(0 if self.together else len(few))) for few in self._taken]
+        # known already counts what was taken, in all shards
+        return picking.asked(pool.replace(known=None), own, np.concatenate(near)).replace(known=self.known)
 
 
-def _after(shards: Sequence[Pool], origin: Array, rows: Rows, together: bool) -> list[Pool]:
-    """The shards once these rows are taken; unless ``together``, their near-duplicates are closed everywhere."""
-    own = [rows[(rows >= low) & (rows < high)] - low for low, high in pairwise(origin)]
-    pairs = list(zip(shards, own, strict=True))
-    groups = np.concatenate([picking.near(pool, taken[:0] if together else taken) for pool, taken in pairs])
-    if any(pool.vectors is None for pool in shards):
-        return [picking.asked(pool, taken, groups) for pool, taken in pairs]
-    awaited = np.concatenate([gather(pool, taken) for pool, taken in pairs])
-    return [picking.asked(pool, taken, groups, awaited) for pool, taken in pairs]
+def _bare(pool: Pool, rows: Rows) -> Pool:
+    return pool.replace(beliefs=None, signals={}).take(rows)
 
 
-def _with_fallbacks(
-    shards: Sequence[Pool], origin: Array, strategies: Sequence[Strategy], budget: int, streams: Streams
-) -> Selection:
+def _with_fallbacks(shards: _Shards, strategies: Sequence[Strategy], budget: int, streams: Streams) -> Selection:
     """The choice of the first strategy that has its inputs, saying why those before it had not."""
     why: list[str] = []
     for strategy in strategies:
         try:
-            chosen = _over_shards(shards, origin, strategy, budget, streams)
+            chosen, few = _over_shards(shards, strategy, budget, streams)
         except MissingInput as error:
             why.append(f"{type(strategy).__name__} could not choose: {error}")
             continue
         if why:
             why.append(f"{type(strategy).__name__} chose instead")
+        shards.take(chosen.rows, few)
         return replace(chosen, fallback="; ".join([*why, *filter(None, [chosen.fallback])]))
     raise MissingInput("; ".join(why))
 
 
-def _over_shards(shards: Sequence[Pool], origin: Array, strategy: Strategy, budget: int, streams: Streams) -> Selection:
-    """Every shard nominates, the strategy chooses among the nominated; one shard needs no nomination."""
-    if len(shards) == 1:
-        return _kept(strategy, shards[0], budget, strategy.select(shards[0], budget, streams("strategy")))
-    sent, rows = [], []
-    for pool, start in zip(shards, origin[:-1], strict=True):
-        nomination = strategy.nominate(pool, budget, streams("strategy"))
-        sent.append(pool.take(nomination.rows).replace(rest=nomination.rest))
-        rows.append(nomination.rows + start)
-    nominated = stack_pools(sent)
-    chosen = _kept(strategy, nominated, budget, strategy.select(nominated, budget, streams("strategy")))
-    return replace(chosen, rows=np.concatenate(rows)[chosen.rows])
+def _over_shards(shards: _Shards, strategy: Strategy, budget: int, streams: Streams) -> tuple[Selection, Pool]:
+    """What the strategy chooses from the only shard, or from all that the shards nominate; and the pool of that."""
+    rows, pool = _nominees(shards, strategy, budget, streams) if len(shards) > 1 else (None, shards[0])
+    chosen = _kept(strategy, pool, budget, strategy.select(pool, budget, streams("strategy")))
+    few = _bare(pool, chosen.rows)
+    return (chosen if rows is None else replace(chosen, rows=rows[chosen.rows])), few
+
+
+def _nominees(shards: _Shards, strategy: Strategy, budget: int, streams: Streams) -> tuple[Rows, Pool]:
+    sent: list[tuple[Rows, Pool]] = []
+    limit = LIMIT
+    for i in range(len(shards)):
+        rows, pool = _nominated(strategy, shards[i], budget, streams)
+        sent.append((rows + shards.origin[i], pool))
+        if sum(len(rows) for rows, _ in sent) > limit:
+            rows, union = _stacked(sent)
+            kept, pool = _nominated(strategy, union, budget, streams)
+            # the weight that shards left behind before goes along with no rows
+            sent = [(rows[kept], pool), (rows[:0], union.take(kept[:0]))]
+            limit = max(LIMIT, 2 * len(kept))
+    return _stacked(sent)
+
+
+def _stacked(parts: list[tuple[Rows, Pool]]) -> tuple[Rows, Pool]:
+    return np.concatenate([rows for rows, _ in parts]), stack_pools([pool for _, pool in parts])
+
+
+def _nominated(strategy: Strategy, pool: Pool, budget: int, streams: Streams) -> tuple[Rows, Pool]:
+    """The rows a pool sends up, and the pool of them, which holds nothing of the whole."""
+    nomination: Nomination = strategy.nominate(pool, budget, streams("strategy"))
+    _distinct_open(strategy, pool, nomination.rows)
+    least = min(budget, int(np.count_nonzero(pool.open)))
+    if len(nomination.rows) < least:
+        raise ContractError(f"{strategy!r} must nominate at least {least} texts, not {len(nomination.rows)}")
+    few = pool.take(nomination.rows).replace(rest=nomination.rest)
+    if isinstance(few.beliefs, Streamed):
+        few = few.replace(beliefs=from_arrays(few.beliefs.arrays()))
+    return nomination.rows, few
 
 
 def _kept(strategy: Strategy, pool: Pool, budget: int, chosen: Selection) -> Selection:
     """The selection, if it is what a strategy promises."""
     count = min(budget, int(np.count_nonzero(pool.open)))
-    if len(chosen) != count or len(np.unique(chosen.rows)) != count:
+    _distinct_open(strategy, pool, chosen.rows)
+    if len(chosen) != count:
         raise ContractError(f"{strategy!r} must choose {count} distinct texts, not {len(chosen)} ({chosen.rows[:9]})")
-    if count and not (chosen.rows.min() >= 0 and chosen.rows.max() < len(pool) and pool.open[chosen.rows].all()):
-        raise ContractError(f"{strategy!r} must choose open texts of the pool")
     if not ((chosen.propensity > 0) & (chosen.propensity <= 1)).all():
         raise ContractError(f"{strategy!r} must state chances in (0, 1]")
+    if not np.isfinite(chosen.scores).all():
+        raise ContractError(f"{strategy!r} must give finite scores")
     return chosen
+
+
+def _distinct_open(strategy: Strategy, pool: Pool, rows: Array) -> None:
+    if rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
+        raise ContractError(f"{strategy!r} must choose distinct texts by their rows, not {rows[:9]}")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(pool) and pool.open[rows].all()):
+        raise ContractError(f"{strategy!r} must choose open texts of the pool")

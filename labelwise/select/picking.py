@@ -6,6 +6,7 @@ first from an equal generator. So a choice made shard by shard is the choice ove
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,7 +42,7 @@ class Counting:
 
     def left(self, pool: Pool, sent: Array) -> float:
         """Number of open rows that were not sent up."""
-        return float(len(np.setdiff1d(pool.candidates(), sent)))
+        return float(len(behind(pool, sent)))
 
 
 def salts(rng: np.random.Generator) -> Salts:
@@ -51,7 +52,8 @@ def salts(rng: np.random.Generator) -> Salts:
 
 def race(ids: Array, salt: int) -> Floats:
     """(m,) arrival times, exponential with rate 1, that belong to the texts; the earliest wins."""
-    return -np.log(uniform_of(ids, salt))
+    noise = uniform_of(ids, salt)
+    return np.negative(np.log(noise, out=noise), out=noise)
 
 
 def grained(weights: Floats) -> Floats:
@@ -100,68 +102,141 @@ def rest_of(pool: Pool) -> float:
     return float(pool.rest)
 
 
-def best(pool: Pool, ordered: Rows, budget: int, *, worst: int | None = None) -> Rows:
-    """Rows to send up: the best of those that stand alone and the best of those with near-duplicates.
+def best(pool: Pool, rows: Rows, keys: Floats, budget: int, ties: Floats | None = None) -> Rows:
+    """Rows to send up: those of the smallest keys among rows that stand alone and among those with near-duplicates.
 
     Both halves are max(budget, NOMINEES) long, so that what stays behind cannot be chosen, and
     no near-duplicate of a chosen text stays behind uncounted, as long as a shard has no more
-    than NOMINEES open texts with near-duplicates. The ``worst`` row goes up as well: it lets the
-    final choice see whether all scores are equal.
+    than NOMINEES open texts with near-duplicates. The largest key goes up as well: where keys are
+    scores, it lets the final choice see whether all are equal. O(m).
     """
-    count = max(budget, NOMINEES)
-    extra = ordered[:0] if worst is None else np.array([worst], dtype=np.intp)
-    groups = groups_of(pool, ordered)
-    alone = np.ones(len(ordered), dtype=bool) if groups is None else groups < 0
-    return np.unique(np.concatenate([ordered[alone][:count], ordered[~alone][:count], extra]))
+    if not len(rows):
+        return rows
+    groups, count = groups_of(pool, rows), max(budget, NOMINEES)
+    alone = np.ones(len(rows), dtype=bool) if groups is None else groups < 0
+    parts = (np.flatnonzero(alone), np.flatnonzero(~alone))
+    sent = [part[smallest(keys[part], count, None if ties is None else ties[part])] for part in parts]
+    return np.unique(rows[np.concatenate([*sent, [keys.argmax()]])])
 
 
-def draw(pool: Pool, rows: Rows, weights: Floats, budget: int, salt: Salts) -> tuple[Rows, Floats]:
-    """Draw min(budget, m) of m rows one after the other, each with a chance in proportion to its weight.
+def behind(pool: Pool, sent: Rows) -> Rows:
+    """Open rows that were not sent up, ascending. O(n)."""
+    left = pool.open.copy()
+    left[sent] = False
+    return np.flatnonzero(left)
+
+
+def reasons(scorer: Scorer, pool: Pool, rows: Rows, scores: Floats) -> tuple[str, ...]:
+    """Why each row was wanted; beliefs are worked out once for all of them."""
+    few = pool.take(rows)
+    return tuple(scorer.reason(few, i, float(score)) for i, score in enumerate(scores))
+
+
+class Race(NamedTuple):
+    """A draw by ``weights`` (m,), with ``rest`` left behind in the shards, that decides a ``share`` of the picks."""
+
+    weights: Floats
+    rest: float
+    salt: Salts
+    share: float = 1.0
+
+
+def draw(pool: Pool, rows: Rows, races: Sequence[Race], budget: int, turns: Array | None = None) -> tuple[Rows, Floats]:
+    """Draw min(budget, m) of m rows one after the other; pick i follows races[turns[i]], all the first if None.
 
     A drawn text closes its near-duplicates: they leave the draw as if drawn, and come back, with
     fresh noise, only when nothing else is left. Returns positions in ``rows`` in the order drawn
-    and the exact chance of each given those before it: its weight over all weight still open,
-    ``pool.rest`` included. Exponential race = Gumbel-top-k = Plackett-Luce (Efraimidis and
-    Spirakis 2006, "Weighted random sampling with a reservoir"; Kool, van Hoof and Welling 2019,
-    "Stochastic Beams and Where to Find Them"). O(m log m).
+    and the exact chance of each given those before it: over the races, the sum of share * its
+    weight / all weight still open, ``rest`` included. What one race has drawn leaves the others as
+    well; as the noise of one tells nothing about another's and an exponential race has no memory,
+    what remains is again a race in proportion to the weights. Exponential race = Gumbel-top-k =
+    Plackett-Luce (Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir"; Kool,
+    van Hoof and Welling 2019, "Stochastic Beams and Where to Find Them"). O(m + budget log budget).
     """
-    rest, groups = rest_of(pool), groups_of(pool, rows)
-    order = np.argsort(race(pool.ids[rows], salt.draw) / weights, kind="stable")
-    picks = apart(order, groups)[0][:budget]
-    chance = _chances(weights[picks], _masses(weights, groups)[picks], weights.sum() + rest)
+    ids, groups = pool.ids[rows], groups_of(pool, rows)
+    turns = np.zeros(min(budget, len(rows)), dtype=np.intp) if turns is None else turns
+    orders = [first(race(ids, each.salt.draw) / each.weights, groups, budget) for each in races]
+    picks = _merged(orders, groups, turns)
+    chance = _chances(races, picks, groups, np.arange(len(rows)))
     more = min(budget, len(rows)) - len(picks)
     if more > 0:
-        others = np.setdiff1d(order, picks)
-        late = others[np.argsort(race(pool.ids[rows[others]], salt.again) / weights[others], kind="stable")][:more]
-        chance = np.concatenate([chance, _chances(weights[late], weights[late], weights[others].sum() + rest)])
+        others = np.setdiff1d(np.arange(len(rows)), picks)
+        orders = [
+            others[first(race(ids[others], each.salt.again) / each.weights[others], None, more)] for each in races
+        ]
+        late = _merged(orders, None, turns[len(picks) :])
+        chance = np.concatenate([chance, _chances(races, late, None, others)])
         picks = np.concatenate([picks, late])
     return picks, chance
 
 
-def _chances(weights: Floats, masses: Floats, total: float) -> Floats:
-    return weights / (total - (np.cumsum(masses) - masses))
+def first(keys: Floats, groups: Array | None, count: int, ties: Floats | None = None) -> Rows:
+    """The ``count`` positions with the smallest keys (m,), ascending, one for each near-duplicate group. O(m)."""
+    size = 2 * count + 64
+    while True:
+        head = smallest(keys, size, ties)
+        found = apart(head, groups)[0][:count]
+        if len(found) == count or len(head) == len(keys):
+            return found
+        size *= 8
 
 
-def _masses(weights: Floats, groups: Array | None) -> Floats:
-    """(m,) the weight that leaves the draw with each row: its own, or that of its whole group."""
+def smallest(keys: Floats, count: int, ties: Floats | None = None) -> Rows:
+    """The ``count`` positions with the smallest keys (m,), then ties, ascending. O(m + count log count)."""
+    head = np.arange(len(keys))
+    if count < len(keys):
+        head = np.flatnonzero(keys <= np.partition(keys, count)[count])
+    order = np.argsort(keys[head], kind="stable") if ties is None else np.lexsort((ties[head], keys[head]))
+    return head[order[:count]]
+
+
+def _merged(orders: Sequence[Rows], groups: Array | None, turns: Array) -> Rows:
+    """Each turn takes the next of its order whose near-duplicates are not yet taken, until all are."""
+    if len(orders) == 1:
+        return orders[0]
+    names = [np.where(groups[o] < 0, -1 - o, groups[o]) if groups is not None else o for o in orders]
+    ahead = [zip(o.tolist(), name.tolist(), strict=True) for o, name in zip(orders, names, strict=True)]
+    picks: list[int] = []
+    gone: set[int] = set()
+    for turn in turns[: len(orders[0])].tolist():
+        pick, name = next((pick, name) for pick, name in ahead[turn] if name not in gone)
+        picks.append(pick)
+        gone.add(name)
+    return np.array(picks, dtype=np.intp)
+
+
+def _chances(races: Sequence[Race], picks: Rows, groups: Array | None, among: Rows) -> Floats:
+    leaving, when = _leaving(groups, picks)
+    chance = np.zeros(len(picks))
+    for weights, rest, _, share in races:
+        gone = np.cumsum(np.bincount(when, weights[leaving], minlength=len(picks)))
+        before = np.concatenate([[0.0], gone[:-1]])[: len(picks)]
+        chance += share * weights[picks] / (weights[among].sum() + rest - before)
+    return np.minimum(chance, 1.0)  # shares of 1 may add up to a rounding more
+
+
+def _leaving(groups: Array | None, picks: Rows) -> tuple[Rows, Rows]:
+    """What leaves the draw, and with which pick: the picks themselves and all of their near-duplicates."""
     if groups is None:
-        return weights
-    _, group = np.unique(groups, return_inverse=True)
-    return np.where(groups < 0, weights, np.bincount(group, weights)[group]) if len(groups) else weights
+        return picks, np.arange(len(picks))
+    near, alone = np.flatnonzero(groups[picks] >= 0), np.flatnonzero(groups[picks] < 0)
+    near = near[np.argsort(groups[picks[near]])]
+    members = np.flatnonzero(np.isin(groups, groups[picks[near]])) if len(near) else near
+    when = near[np.searchsorted(groups[picks[near]], groups[members])]
+    return np.concatenate([members, picks[alone]]), np.concatenate([when, alone])
 
 
-def asked(pool: Pool, rows: Rows, near: Array, awaited: Array | None = None) -> Pool:
+def asked(pool: Pool, rows: Rows, near: Array) -> Pool:
     """The pool after these rows were chosen: they count as labelled; they and the groups ``near`` are closed.
 
     Counting them as labelled keeps strategies that spread out from covering the same ground.
-    ``awaited`` are the vectors of what was chosen in all shards, where these rows are only some of it.
     """
     still, marked, known = pool.open.copy(), pool.labelled.copy(), pool.known
     still[rows], marked[rows] = False, True
     if pool.groups is not None and len(near):
         still &= ~np.isin(pool.groups, near)
     if known is not None and pool.vectors is not None:
-        known = known.awaiting(pool.vectors[rows] if awaited is None else awaited)
+        known = known.awaiting(pool.vectors[rows])
     return pool.replace(open=still, labelled=marked, known=known)
 
 

@@ -14,17 +14,17 @@ from labelwise.select import fields, picking
 
 
 def _at_random(pool: Pool, rows: Rows, budget: int, salt: picking.Salts) -> tuple[Rows, Array]:
-    return picking.draw(pool, rows, np.ones(len(rows)), budget, salt)
+    return picking.draw(pool, rows, [picking.Race(np.ones(len(rows)), picking.rest_of(pool), salt)], budget)
 
 
 @dataclass(frozen=True)
 class Random(picking.Counting):
-    """Every open text is as likely as any other. O(n log n)."""
+    """Every open text is as likely as any other. O(n)."""
 
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
         """The rows that come first in the draw."""
         rows, salt = pool.candidates(), picking.salts(rng)
-        sent = picking.best(pool, rows[np.argsort(picking.race(pool.ids[rows], salt.draw))], budget)
+        sent = picking.best(pool, rows, picking.race(pool.ids[rows], salt.draw), budget)
         return Nomination(sent, float(len(rows) - len(sent)))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
@@ -35,7 +35,7 @@ class Random(picking.Counting):
 
 @dataclass(frozen=True)
 class Top(picking.Counting):
-    """The best by score; equal scores are ordered by noise that belongs to the text. O(n log n).
+    """The best by score; equal scores are ordered by noise that belongs to the text. O(n).
 
     The same pool gives the same texts but for ties, so propensities are 1: nothing can be
     estimated from its picks. Only when all scores are equal is it a draw, with a draw's chances.
@@ -49,11 +49,8 @@ class Top(picking.Counting):
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
         """The best rows by score."""
         rows, salt = pool.candidates(), picking.salts(rng)
-        if not len(rows):
-            return Nomination(rows)
         scores = picking.scores_of(self.scorer, pool, rows)
-        order = np.lexsort((picking.race(pool.ids[rows], salt.draw), -scores))
-        sent = picking.best(pool, rows[order], budget, worst=int(rows[scores.argmin()]))
+        sent = picking.best(pool, rows, -scores, budget, picking.race(pool.ids[rows], salt.draw))
         return Nomination(sent, float(len(rows) - len(sent)))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
@@ -63,11 +60,14 @@ class Top(picking.Counting):
         if fallback:
             picks, chance = _at_random(pool, rows, budget, salt)
         else:
-            order = np.lexsort((picking.race(pool.ids[rows], salt.draw), -scores))
-            picks = np.concatenate(picking.apart(order, picking.groups_of(pool, rows)))[:budget]
+            noise = picking.race(pool.ids[rows], salt.draw)
+            picks = picking.first(-scores, picking.groups_of(pool, rows), budget, noise)
+            others = np.setdiff1d(np.arange(len(rows)), picks) if len(picks) < budget else picks[:0]
+            late = others[picking.smallest(-scores[others], budget - len(picks), noise[others])]
+            picks = np.concatenate([picks, late])
             chance = np.ones(len(picks))
-        reasons = tuple(self.scorer.reason(pool, int(rows[i]), float(scores[i])) for i in picks)
-        return Selection(rows[picks], scores[picks], chance, reasons, fallback)
+        why = picking.reasons(self.scorer, pool, rows[picks], scores[picks])
+        return Selection(rows[picks], scores[picks], chance, why, fallback)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,40 @@
 """One batch over shards: control, near-duplicates, fallbacks, and what is refused."""
 
-from dataclasses import dataclass, replace
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
-from labelwise.core import ContractError, InputError, MissingInput, Pool, WrongMoment, stream
+from labelwise.core import (
+    Categorical,
+    ContractError,
+    InputError,
+    Known,
+    MissingInput,
+    Nomination,
+    Pool,
+    Streamed,
+    WrongMoment,
+    stream,
+)
 from labelwise.core.checks.scorers import pool_of
-from labelwise.select import KCenter, Margin, Mix, Power, Random, Softmax, Softrank, Then, Top, TypiClust, choose
+from labelwise.select import (
+    KCenter,
+    Margin,
+    Mix,
+    Power,
+    Random,
+    Softmax,
+    Softrank,
+    Then,
+    Top,
+    TypiClust,
+    batch,
+    choose,
+    picking,
+)
 
 
 def streams(seed):
@@ -186,3 +213,249 @@ def test_then_chooses_among_what_the_first_lets_through():
 def test_a_wrong_field_is_named_with_what_is_allowed(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+ROW_WISE = [
+    Random(),
+    Top(Margin()),
+    Power(Margin(), 2.0, 0.2),
+    Softmax(Margin()),
+    Mix((Power(Margin()), Top(Margin()), Random()), (2, 1, 1)),
+    Then(Power(Margin()), Top(Margin()), 2.0),
+]
+
+
+class Lazy(Sequence):
+    """Shards built anew each time they are asked for, their beliefs streamed; counts how many live at once."""
+
+    def __init__(self, shards):
+        self.shards, self.alive, self.most, self.built = shards, 0, 0, 0
+
+    def __len__(self):
+        return len(self.shards)
+
+    def __getitem__(self, i):
+        said = self.shards[i].beliefs
+        streamed = Streamed(len(said), said.take)
+        self.alive, self.built = self.alive + 1, self.built + 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(streamed, self.gone)
+        return self.shards[i].replace(beliefs=streamed, vectors=self.shards[i].vectors.copy())
+
+    def gone(self):
+        self.alive -= 1
+
+
+def chosen_of(shards, chosen):
+    return keys(shards, chosen), chosen.propensity.tolist(), list(chosen.reason), chosen.scores.tolist()
+
+
+@pytest.mark.parametrize("strategy", ROW_WISE, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_any_number_of_shards_and_any_bound_choose_as_one_array(strategy, grouped, monkeypatch):
+    pool = pool_of(700, 11)
+    pool = pool.replace(groups=np.where(np.arange(700) % 9 == 0, pool.groups, -1) if grouped else None)
+    monkeypatch.setattr(picking, "NOMINEES", 16)
+    whole = chosen_of([pool], choose([pool], strategy, 15, 0.2, streams(11)))
+    for count in (1, 3, 17):
+        for limit in (65_536, 40):
+            monkeypatch.setattr(batch, "LIMIT", limit)
+            shards = split(pool, count)
+            assert chosen_of(shards, choose(shards, strategy, 15, 0.2, streams(11))) == whole
+
+
+@pytest.mark.parametrize("strategy", [KCenter(), TypiClust(), KCenter(among=60), TypiClust(among=60)], ids=repr)
+def test_strategies_that_compare_choose_over_shards_as_over_one_array(strategy, monkeypatch):
+    pool = pool_of(500, 12).replace(groups=None, known=None)
+    whole = keys([pool], choose([pool], strategy, 12, 0.25, streams(12)))
+    for count in (3, 17):
+        for limit in (65_536, 100):
+            monkeypatch.setattr(batch, "LIMIT", limit)
+            shards = split(pool, count)
+            assert keys(shards, choose(shards, strategy, 12, 0.25, streams(12))) == whole
+
+
+@pytest.mark.parametrize("strategy", [*ROW_WISE, KCenter(), TypiClust()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("count", [1, 5])
+def test_no_two_shards_live_at_once(strategy, count, monkeypatch):
+    monkeypatch.setattr(picking, "NOMINEES", 16)
+    monkeypatch.setattr(batch, "LIMIT", 60)
+    shards = split(pool_of(400, 13), count)
+    lazy = Lazy(shards)
+    chosen = choose(lazy, strategy, 12, 0.25, streams(13))
+    assert (lazy.most, lazy.alive) == (1, 0)
+    assert lazy.built == 2 * count
+    assert keys(shards, chosen) == keys(shards, choose(shards, strategy, 12, 0.25, streams(13)))
+
+
+def test_not_even_where_a_fallback_or_near_duplicates_must_fill_the_batch():
+    for strategy, fallbacks in ((Choosy(), (Choosy(), Random())), (Random(), ())):
+        for count in (1, 4):
+            lazy = Lazy(split(pool_of(60, 14).replace(groups=np.arange(60) % 4), count))
+            assert len(choose(lazy, strategy, 12, 0.25, streams(14), fallbacks)) == 12
+            assert (lazy.most, lazy.alive) == (1, 0)
+
+
+@dataclass(frozen=True)
+class Choosy(Random):
+    def select(self, pool, budget, rng):
+        raise MissingInput("never satisfied")
+
+
+def test_what_is_nominated_stays_within_the_bound(monkeypatch):
+    seen = []
+
+    @dataclass(frozen=True)
+    class Watched(Power):
+        def nominate(self, pool, budget, rng):
+            seen.append(len(pool))
+            return super().nominate(pool, budget, rng)
+
+    monkeypatch.setattr(picking, "NOMINEES", 8)
+    monkeypatch.setattr(batch, "LIMIT", 200)
+    choose(split(pool_of(3000, 15).replace(groups=None), 30), Watched(Margin()), 5, 0.0, streams(15))
+    unions = [size for size in seen if size != 100]
+    assert len(unions) > 1
+    assert max(unions) < 200 + 40
+
+
+def test_a_strategy_that_nominates_everything_is_not_asked_in_vain(monkeypatch):
+    monkeypatch.setattr(batch, "LIMIT", 20)
+    calls = []
+
+    @dataclass(frozen=True)
+    class Greedy(KCenter):
+        def nominate(self, pool, budget, rng):
+            calls.append(len(pool))
+            return super().nominate(pool, budget, rng)
+
+    choose(split(pool_of(320, 16), 32), Greedy(among=0), 5, 0.0, streams(16))
+    assert len(calls) <= 32 + 6  # unions double before they are reduced again
+
+
+@dataclass(frozen=True)
+class Says:
+    """A scorer that says one thing about every text, or what the function makes of the rows."""
+
+    value: object = 0.5
+
+    def score(self, pool, rows):
+        return self.value(rows) if callable(self.value) else np.full(len(rows), self.value)
+
+    def reason(self, pool, row, score):
+        return "said so"
+
+
+@pytest.mark.parametrize("make", [Top, Power, Softmax, Softrank, lambda s: Mix((Random(), Top(s)), (1, 1))])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    "value", [np.nan, np.inf, -np.inf, 1.5, -0.1, lambda rows: np.zeros((len(rows), 1)), lambda rows: [0.5]]
+)
+def test_scores_that_are_none_name_the_scorer(make, count, value):
+    with pytest.raises(ContractError, match=r"Says.*must give one score in \[0, 1\] per row"):
+        choose(split(pool_of(40, 17), count), make(Says(value)), 5, 0.2, streams(17))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("make", [Top, Power, Softmax, Softrank])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_scores_are_a_visible_draw(make, count, value):
+    pool = pool_of(90, 18).replace(groups=None)
+    chosen = choose(split(pool, count), make(Says(value)), 6, 0.0, streams(18))
+    assert chosen.fallback == f"all scores are equal ({value:.3g}): the texts were chosen at random"
+    assert chosen.propensity == pytest.approx(1 / (pool.open.sum() - np.arange(6)))
+
+
+@pytest.mark.parametrize(
+    "strategy", [*ROW_WISE, Softrank(Margin()), KCenter(), TypiClust()], ids=lambda s: type(s).__name__
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_open_text_is_chosen_for_certain(strategy, count):
+    pool = pool_of(30, 19)
+    shards = split(pool.replace(open=np.arange(30) == 7), count)
+    chosen = choose(shards, strategy, 5, 0.25, streams(19))
+    assert keys(shards, chosen) == [int(pool.ids[7])]
+    assert chosen.propensity.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("strategy", [*ROW_WISE, KCenter(), TypiClust()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("groups", [None, np.zeros(50, int)], ids=["ungrouped", "one group"])
+def test_identical_texts_make_a_whole_batch(strategy, count, groups):
+    pool = Pool.of(
+        50, vectors=np.tile(np.eye(4, dtype=np.float32)[0], (50, 1)), groups=groups,
+        beliefs=Categorical(np.full((50, 3), 1 / 3)), labelled=np.arange(50) < 3,
+    )  # fmt: skip
+    chosen = choose(split(pool, count), strategy, 8, 0.25, streams(20))
+    assert len(set(keys(split(pool, count), chosen))) == 8
+    assert np.isfinite(chosen.scores).all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_vectors_of_two_encoders_are_refused(count):
+    pool = pool_of(40, 21)
+    known = Known(np.ones((2, 5), dtype=np.float32))
+    with pytest.raises(InputError, match=r"vectors: widths \[\(5,\), \(8,\)\] do not fit together"):
+        choose(split(pool.replace(known=known), count), KCenter(), 5, 0.2, streams(21))
+    other = pool.replace(vectors=np.ones((40, 5), dtype=np.float32), known=None)
+    with pytest.raises(InputError, match="represent labelled and open texts of all shards with one encoder"):
+        choose([pool.replace(known=None), other], Random(), 5, 0.2, streams(21))
+
+
+def test_vectors_that_one_shard_lacks_are_a_visible_fallback():
+    shards = split(pool_of(40, 22).replace(known=None), 2)
+    shards[1] = shards[1].replace(vectors=None)
+    chosen = choose(shards, KCenter(), 5, 0.2, streams(22))
+    assert chosen.fallback.startswith("KCenter could not choose: the pool has no vectors")
+    assert chosen.fallback.endswith("Random chose instead")
+
+
+@dataclass(frozen=True)
+class Sends(Random):
+    """Nominates, or chooses, what ``change`` makes of the rows."""
+
+    change: object = field(default=None)
+    late: bool = False
+
+    def nominate(self, pool, budget, rng):
+        sent = super().nominate(pool, budget, rng)
+        return sent if self.late else Nomination(self.change(pool, sent.rows), sent.rest)
+
+    def select(self, pool, budget, rng):
+        chosen = super().select(pool, budget, rng)
+        return replace(chosen, rows=self.change(pool, chosen.rows)) if self.late else chosen
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pool, rows: rows * 0 + rows[0], "must choose distinct texts"),
+        (lambda pool, rows: rows.astype(float), "must choose distinct texts by their rows"),
+        (lambda pool, rows: np.append(np.flatnonzero(pool.labelled)[:1], rows[1:]), "must choose open texts"),
+        (lambda pool, rows: np.append(-1, rows[1:]), "must choose open texts"),
+        (lambda pool, rows: np.append(len(pool), rows[1:]), "must choose open texts"),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True], ids=["nominate", "select"])
+def test_rows_that_cannot_be_chosen_name_the_strategy(change, message, late):
+    pool = pool_of(60, 23).replace(groups=None)
+    with pytest.raises(ContractError, match=f"Sends.*{message}"):
+        choose([pool] if late else split(pool, 3), Sends(change, late), 6, 0.0, streams(23))
+
+
+def test_too_few_nominees_name_the_strategy():
+    with pytest.raises(ContractError, match=r"Sends.*must nominate at least 6 texts, not 2"):
+        choose(split(pool_of(60, 24), 2), Sends(lambda pool, rows: rows[:2]), 6, 0.0, streams(24))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_choice_with_scores_that_are_none_names_the_strategy(score):
+    @dataclass(frozen=True)
+    class Dizzy(Random):
+        def select(self, pool, budget, rng):
+            chosen = super().select(pool, budget, rng)
+            return replace(chosen, scores=chosen.scores + score)
+
+    for count in (1, 3):
+        with pytest.raises(ContractError, match=r"Dizzy.*must give finite scores"):
+            choose(split(pool_of(40, 25), count), Dizzy(), 6, 0.0, streams(25))

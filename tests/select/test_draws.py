@@ -18,46 +18,82 @@ def torn(scores, **parts):
     return Pool.of(beliefs=Categorical(np.stack([1 - scores / 2, scores / 2], axis=1)), **parts)
 
 
-def plackett_luce(order, weights, groups, rest=0.0):
-    """The chance of each pick given those before it, by the definition: one division after the other."""
-    left, chances = set(range(len(weights))), []
+def plackett_luce(order, races, groups):
+    """The chance of each pick given those before it, by the definition: a mixture of draws, pick after pick."""
+    left, chances = set(range(len(groups))), []
     for pick in order:
-        chances.append(weights[pick] / (sum(weights[i] for i in left) + rest))
+        chances.append(sum(share * weights[pick] / sum(weights[i] for i in left) for share, weights in races))
         left -= {i for i in left if i == pick or (groups[pick] >= 0 and groups[i] == groups[pick])}
     return chances
 
 
 SCORES = np.array([0.9, 0.6, 0.3, 0.1])
-WEIGHTS = {
-    Power(Margin(), 2.0, 0.1): 0.9 * SCORES**2 + 0.1,
-    Softmax(Margin(), 3.0, 0.2): 0.8 * np.exp(3 * (SCORES - 1)) + 0.2,
-    Softrank(Margin(), 1.0): 1.0 / np.arange(1, 5),
-    Random(): np.ones(4),
+RACES = {
+    Power(Margin(), 2.0, 0.1): [(0.9, SCORES**2), (0.1, np.ones(4))],
+    Power(Margin(), 4.0, 0.6): [(0.4, SCORES**4), (0.6, np.ones(4))],
+    Softmax(Margin(), 3.0, 0.2): [(0.8, np.exp(3 * (SCORES - 1))), (0.2, np.ones(4))],
+    Softrank(Margin(), 1.0): [(1.0, 1.0 / np.arange(1, 5))],
+    Random(): [(1.0, np.ones(4))],
 }
+GROUPS = {"alone": np.full(4, -1), "near": np.array([7, -1, 7, -1])}
 
 
-@pytest.mark.parametrize(("strategy", "weights"), WEIGHTS.items(), ids=lambda v: type(v).__name__)
-@pytest.mark.parametrize("groups", [np.full(4, -1), np.array([7, -1, 7, -1])], ids=["alone", "near"])
-def test_orders_come_as_often_as_plackett_luce_says(strategy, weights, groups):
-    pool, times = torn(SCORES, groups=groups), 1500
+@pytest.mark.parametrize(("strategy", "races"), RACES.items(), ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=list(GROUPS))
+def test_orders_come_as_often_as_plackett_luce_says(strategy, races, groups):
+    pool, times = torn(SCORES, groups=groups), 600
     drawn = {}
     for seed in range(times):
         rows = tuple(strategy.select(pool, 2, stream(seed, "draw")).rows.tolist())
         drawn[rows] = drawn.get(rows, 0) + 1
     possible = [p for p in permutations(range(4), 2) if groups[p[0]] < 0 or groups[p[0]] != groups[p[1]]]
-    expected = np.array([times * np.prod(plackett_luce(pair, weights, groups)) for pair in possible])
+    expected = np.array([times * np.prod(plackett_luce(pair, races, groups)) for pair in possible])
     seen = np.array([drawn.pop(pair, 0) for pair in possible])
     assert not drawn
     assert ((seen - expected) ** 2 / expected).sum() < 31.26  # chi-square, 11 degrees of freedom, p = 0.001
 
 
-@pytest.mark.parametrize(("strategy", "weights"), WEIGHTS.items(), ids=lambda v: type(v).__name__)
-@pytest.mark.parametrize("groups", [np.full(4, -1), np.array([7, -1, 7, -1])], ids=["alone", "near"])
-def test_stated_chances_are_exactly_plackett_luce(strategy, weights, groups):
+@pytest.mark.parametrize(("strategy", "races"), RACES.items(), ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=list(GROUPS))
+def test_stated_chances_are_exactly_plackett_luce(strategy, races, groups):
     pool = torn(SCORES, groups=groups)
     for seed in range(20):
         chosen = strategy.select(pool, 3, stream(seed, "draw"))
-        assert chosen.propensity == pytest.approx(plackett_luce(chosen.rows, weights, groups), rel=1e-5)
+        assert chosen.propensity == pytest.approx(plackett_luce(chosen.rows, races, groups), rel=1e-5)
+
+
+def test_twenty_thousand_orders_of_three_come_as_often_as_the_stated_chances_say():
+    """The whole order, mixture and near-duplicates together, with noise given directly: no generator per draw."""
+    groups, scores, explore = np.array([-1, 4, -1, 4, -1]), np.array([0.9, 0.7, 0.5, 0.2, 0.05]), 0.3
+    rng, times, keys = stream(1, "orders"), 20_000, np.arange(5, dtype=np.uint64)
+    pool, weights = Pool.of(5, groups=groups, ids=keys), picking.grained(scores**2)
+    seen, chance = {}, {}
+    for _ in range(times):
+        races = [
+            picking.Race(weights, 0.0, picking.salts(rng), 1 - explore),
+            picking.Race(np.ones(5), 0.0, picking.salts(rng), explore),
+        ]
+        rows, stated = picking.draw(pool, np.arange(5), races, 3, (rng.random(3) < explore).astype(int))
+        order = tuple(rows.tolist())
+        seen[order], chance[order] = seen.get(order, 0) + 1, float(stated.prod())
+    every = [p for p in permutations(range(5), 3) if not {1, 3} <= set(p)]
+    assert set(seen) <= set(every)
+    definition = [(1 - explore, weights), (explore, np.ones(5))]
+    expected = np.array([np.prod(plackett_luce(order, definition, groups)) for order in every])
+    assert expected.sum() == pytest.approx(1.0)
+    assert [chance[order] for order in every if order in seen] == pytest.approx(
+        [c for order, c in zip(every, expected, strict=True) if order in seen]
+    )
+    counts = np.array([seen.get(order, 0) for order in every])
+    assert len(every) == 42  # 60 orders of three of five, less the 18 in which both near-duplicates are
+    assert ((counts - times * expected) ** 2 / (times * expected)).sum() < 74.7  # 41 degrees of freedom, p = 0.001
+
+
+def test_exploration_is_a_share_of_the_picks_however_sure_the_model_is():
+    scores = np.full(4000, 1e-4)
+    scores[:20] = 0.5
+    drawn = [Power(Margin(), 2.0, 0.25).select(torn(scores), 8, stream(seed, "sure")).rows for seed in range(50)]
+    assert np.mean(np.concatenate(drawn) < 20) == pytest.approx(0.75, abs=0.07)
 
 
 def test_near_duplicates_come_back_with_fresh_noise_and_exact_chances():
@@ -71,9 +107,13 @@ def test_near_duplicates_come_back_with_fresh_noise_and_exact_chances():
 
 def test_weight_left_behind_lowers_the_chances():
     pool = torn(SCORES)
-    alone, with_rest = (Power(Margin()).select(p, 2, stream(2, "draw")) for p in (pool, pool.replace(rest=5.0)))
-    assert (alone.rows == with_rest.rows).all()
-    assert (alone.propensity > with_rest.propensity).all()
+    for strategy, rest in ((Power(Margin()), (5.0, 9.0)), (Random(), 9.0), (Softrank(Margin()), 9.0)):
+        alone, with_rest = (strategy.select(p, 2, stream(2, "draw")) for p in (pool, pool.replace(rest=rest)))
+        assert (alone.rows == with_rest.rows).all()
+        assert (alone.propensity > with_rest.propensity).all()
+    chosen = Power(Margin(), 2.0, 0.1).select(pool.replace(rest=(5.0, 9.0)), 1, stream(2, "draw"))
+    score = SCORES[chosen.rows[0]]
+    assert chosen.propensity[0] == pytest.approx(0.9 * score**2 / (5.0 + (SCORES**2).sum()) + 0.1 / 13, rel=1e-5)
 
 
 def lure(losses, chances, n):
@@ -152,7 +192,7 @@ def test_shards_leave_most_of_a_large_pool_behind(monkeypatch):
     pool, shard_of = pool_of(600, 1), np.arange(600) % 3
     for strategy in BY_SCORE[:4]:
         stacked, _, _ = in_shards(strategy, pool, 5, 1, shard_of)
-        assert stacked.open.sum() <= 3 * (2 * 10 + 1)
+        assert stacked.open.sum() <= 3 * 2 * (2 * 10 + 1)  # two races, each alone and with near-duplicates
 
 
 def test_softrank_over_shards_ranks_the_best_as_the_whole_pool_does(monkeypatch):
@@ -186,3 +226,6 @@ def test_a_scorer_that_leaves_0_to_1_is_named():
 def test_a_rest_of_several_strategies_is_refused_by_one():
     with pytest.raises(ContractError, match="belongs to several"):
         Random().select(torn(SCORES).replace(rest=(1.0, 2.0)), 2, stream(1, "x"))
+    for rest in (3.0, (1.0,), (1.0, (2.0, 3.0))):
+        with pytest.raises(ContractError, match="is not a weight and a number of texts"):
+            Power(Margin()).select(torn(SCORES).replace(rest=rest), 2, stream(1, "x"))
