@@ -276,7 +276,7 @@ def test_one_label_only_is_nothing_to_rehearse(tmp_path):
         ("a,b", ["--hint", "charged"], "--hint: 'charged' is not LABEL=TEXT"),
         ("a,b", ["--hint", "a=x", "--hint", "c=x"], "selection.hints.c: unknown label 'c'"),
         ("a,b", ["--hint", "a="], "selection.hints.a[0]: is empty"),
-    ],  # fmt: skip
+    ],
 )
 def test_projects_that_make_no_sense_are_not_begun(labels, options, says, tmp_path):
     assert says in refused("init", "p", "--labels", labels, *options, within=tmp_path)
