@@ -29,6 +29,7 @@ def init(
     label_column: Annotated[str, typer.Option(help="That column.")] = "label",
     task: Annotated[str, typer.Option(help="single, multi or spans.")] = "single",
     name: Annotated[str, typer.Option(help="The project's name; the folder's name if empty.")] = "",
+    hint: Annotated[list[str] | None, typer.Option(help="LABEL=TEXT: an example or keyword; repeatable.")] = None,
 ) -> None:
     """Make a project: writes labelwise.toml with every setting and its default.
 
@@ -41,8 +42,20 @@ def init(
         from labelwise.connect.labels import label_names
 
         names = label_names(labels_from, label_column)
-    path = starting.start(folder, names, task, name)
+    path = starting.start(folder, names, task, name, _hints(hint or []))
     ui.say(f"{path} written. Next: labelwise add FILE --project {folder}")
+
+
+def _hints(given: list[str]) -> dict[str, list[str]]:
+    from labelwise.core import InputError
+
+    hints: dict[str, list[str]] = {}
+    for hint in given:
+        label, equals, text = hint.partition("=")
+        if not equals:
+            raise InputError(f'--hint: {hint!r} is not LABEL=TEXT; write e.g. --hint "billing=charged twice".')
+        hints.setdefault(label.strip(), []).append(text.strip())
+    return hints
 
 
 def add(

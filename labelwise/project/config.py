@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelwise.core import Aggregator, Calibrator, Encoder, InputError, Strategy, Task, Trainer
+from labelwise.core import Aggregator, Calibrator, Encoder, InputError, Strategy, Task, Trainer, unknown
 from labelwise.core.canon import digest_of
 from labelwise.project.components import build, construct, describe
 
@@ -40,6 +40,7 @@ class SelectionSection:
     evaluation  share of the control that is set aside to judge models and never trained on;
                 not used while the project has a labelled test split
     holdout     share of the texts kept out of the pool as a test split when no split was given
+    hints       label -> examples or keywords of it, for strategies that can start from them
     """
 
     strategy: Strategy = field(default_factory=lambda: _strategy(DEFAULT_STRATEGY))
@@ -50,6 +51,7 @@ class SelectionSection:
     control: float = 0.1
     evaluation: float = 0.5
     holdout: float = 0.0
+    hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _between("selection.initial", self.initial, 1, 1_000_000)
@@ -57,6 +59,10 @@ class SelectionSection:
         _between("selection.budget", self.budget, 0, 1_000_000_000)
         for name in ("control", "evaluation", "holdout"):
             _between(f"selection.{name}", getattr(self, name), 0.0, 0.9 if name == "holdout" else 1.0)
+        for label, texts in self.hints.items():
+            for i, text in enumerate(texts):
+                if not text.strip():
+                    raise InputError(f"selection.hints.{label}[{i}]: is empty; give an example or a keyword of it.")
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,11 @@ class Config:
     calibrator: Calibrator = field(default_factory=lambda: build("calibrators", "temperature"))
     aggregator: Aggregator = field(default_factory=lambda: build("aggregators", "majority"))
     cost: CostSection = field(default_factory=CostSection)
+
+    def __post_init__(self) -> None:
+        for label in self.selection.hints:
+            if label not in self.task.labels:
+                raise unknown("label", label, self.task.labels, f"selection.hints.{label}")
 
     def written_out(self) -> dict[str, Any]:
         return dict(describe(self))

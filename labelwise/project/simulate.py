@@ -28,8 +28,8 @@ from labelwise.project.plan import advance
 from labelwise.project.steps.ingest import ingest
 from labelwise.project.steps.report import shown_items, versions
 from labelwise.project.steps.submit import Submission, submit
-from labelwise.project.workspace import TRANSIENT, Progress, Workspace, silent
-from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
+from labelwise.project.workspace import Progress, Workspace, silent
+from labelwise.store.artefacts import DiskArtefacts
 from labelwise.store.files import write_atomically
 from labelwise.store.log import SqliteLog
 from labelwise.store.texts import Texts
@@ -220,8 +220,7 @@ def run_arm(job: tuple[Experiment, Mapping[str, Any], Any, int]) -> dict[str, An
     shared = experiment.out / "pool"
     slug = re.sub(r"[^a-z0-9]+", "-", label_of(strategy).lower()).strip("-")[:40]
     home = experiment.out / "runs" / f"{slug}-{digest_of([describe(config), seed])[:8]}-seed{seed}"
-    artefacts = Layered(TRANSIENT, MemoryArtefacts(64), DiskArtefacts(shared / "artefacts"))
-    with _workspace(home, config, Texts(shared / "texts"), artefacts) as workspace:
+    with _workspace(home, config, Texts(shared / "texts"), DiskArtefacts(shared / "artefacts")) as workspace:
         return _arm(experiment, workspace, strategy)
 
 

@@ -16,7 +16,8 @@ REMARKS = {
     "task": "The question put to annotators. kind: single, multi or spans. Guidelines: one sentence per label.",
     "encoder": "Texts -> vectors. Also: hashing, concat, minilm (extra).",
     "selection": "strategy after the first round, start for the first. control: random share of every batch;\n"
-    "# evaluation: share of the control that judges models and is never trained on.",
+    "# evaluation: share of the control that judges models and is never trained on;\n"
+    "# hints: label = [examples or keywords], for strategies that can start from them.",
     "trainer": "Labels -> model.",
     "calibrator": "Makes probabilities mean what they say.",
     "aggregator": "Several answers -> one label.",
@@ -24,7 +25,9 @@ REMARKS = {
 }
 
 
-def start(folder: Path, labels: Sequence[str], kind: str, name: str) -> Path:
+def start(
+    folder: Path, labels: Sequence[str], kind: str, name: str, hints: Mapping[str, Sequence[str]] | None = None
+) -> Path:
     """Write ``labelwise.toml``; InputError when there is one already or the task makes no sense."""
     path = folder / configs.FILE
     if path.exists():
@@ -34,6 +37,7 @@ def start(folder: Path, labels: Sequence[str], kind: str, name: str) -> Path:
     values = {
         "project": {"name": name or folder.resolve().name or "project"},
         "task": {"kind": kind, "labels": list(labels), "guidelines": {}},
+        "selection": {"hints": hints or {}},
     }
     config = configs.parse(values)
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,15 +18,13 @@ from labelwise.project import config as configs
 from labelwise.project.components import build
 from labelwise.project.config import Config
 from labelwise.project.ledger import Ledger, ref
-from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
+from labelwise.store.artefacts import DiskArtefacts
 from labelwise.store.files import write_atomically
 from labelwise.store.log import SqliteLog
 from labelwise.store.texts import Texts
 
 HOME = ".labelwise"
 CHECKPOINT_EVERY = 5_000
-TRANSIENT = frozenset({"beliefs"})
-"""Artefacts that are cheaper to compute again than to read back."""
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -70,7 +68,7 @@ class Workspace:
             config=config,
             log=SqliteLog(home / "log.db"),
             texts=Texts(home / "texts"),
-            artefacts=Layered(TRANSIENT, MemoryArtefacts(64), DiskArtefacts(home / "artefacts")),
+            artefacts=DiskArtefacts(home / "artefacts"),
             progress=progress,
         )
         workspace._restore_checkpoint()

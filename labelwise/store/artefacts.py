@@ -1,4 +1,4 @@
-"""Derived values by the hash of their inputs: on disk, in memory, or some of each.
+"""Derived values by the hash of their inputs: on disk or in memory.
 
 Known trade-offs: two processes that make the same artefact at once both do the work, and the later
 file replaces the earlier, which readers of the earlier keep; a file is verified when a process first
@@ -14,11 +14,10 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelwise.core import Artefacts, DamagedRecord, InputError, Ref, State
+from labelwise.core import DamagedRecord, InputError, Ref, State
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.store import tensors
 from labelwise.store.files import write_atomically, writing
@@ -151,26 +150,6 @@ class MemoryArtefacts:
             self._kept.move_to_end(ref)
             arrays, facts = self._kept[ref]
         return State(dict(arrays), json.loads(facts))
-
-
-@dataclass(frozen=True, slots=True)
-class Layered:
-    """Artefacts of some names in memory, all others on disk: a rehearsal's beliefs need not be written."""
-
-    memory_names: frozenset[str]
-    memory: Artefacts
-    disk: Artefacts
-
-    def once(self, name: str, inputs: Mapping[str, Any], make: Make) -> Ref:
-        """As the layer responsible for the name does it."""
-        return self._layer(name).once(name, inputs, make)
-
-    def get(self, ref: Ref) -> State:
-        """As the layer responsible for the name does it."""
-        return self._layer(ref.name).get(ref)
-
-    def _layer(self, name: str) -> Artefacts:
-        return self.memory if name in self.memory_names else self.disk
 
 
 def _ref(name: str, inputs: Mapping[str, Any]) -> Ref:

@@ -268,11 +268,25 @@ def test_one_label_only_is_nothing_to_rehearse(tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "options", "says"),
-    [("", [], "no labels"), ("a", [], "at least 2"), ("a,a", [], "twice"), ("a,b", ["--task", "x"], "task.kind")],
+    [
+        ("", [], "no labels"),
+        ("a", [], "at least 2"),
+        ("a,a", [], "twice"),
+        ("a,b", ["--task", "x"], "task.kind"),
+        ("a,b", ["--hint", "charged"], "--hint: 'charged' is not LABEL=TEXT"),
+        ("a,b", ["--hint", "a=x", "--hint", "c=x"], "selection.hints.c: unknown label 'c'"),
+        ("a,b", ["--hint", "a="], "selection.hints.a[0]: is empty"),
+    ],
 )
 def test_projects_that_make_no_sense_are_not_begun(labels, options, says, tmp_path):
     assert says in refused("init", "p", "--labels", labels, *options, within=tmp_path)
     assert not (tmp_path / "p").exists()
+
+
+def test_hints_are_written_to_the_config(tmp_path):
+    done("init", "p", "--labels", "a,b", "--hint", "b=2 = two", "--hint", "a=one", "--hint", "b= zwei", within=tmp_path)
+    assert 'hints = { b = ["2 = two", "zwei"], a = ["one"] }' in (tmp_path / "p" / "labelwise.toml").read_text()
+    done("status", within=tmp_path / "p")
 
 
 def test_labels_with_quotes_and_other_scripts_survive_the_config(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from labelwise.core import ContractError, DamagedRecord, Ref, State
 from labelwise.core.canon import digest_of
 from labelwise.core.checks import check, promises
-from labelwise.store.artefacts import DiskArtefacts, Layered, MemoryArtefacts
+from labelwise.store.artefacts import DiskArtefacts, MemoryArtefacts
 
 
 class Wrapped:
@@ -132,7 +132,7 @@ FAULTS = {
 }
 
 
-@pytest.fixture(params=["disk", "memory", "layered"])
+@pytest.fixture(params=["disk", "memory"])
 def factory(request, tmp_path):
     number = itertools.count()
 
@@ -142,10 +142,7 @@ def factory(request, tmp_path):
     def memory():
         return MemoryArtefacts(20)
 
-    def layered():
-        return Layered(frozenset({"beliefs"}), memory(), disk())
-
-    return {"disk": disk, "memory": memory, "layered": layered}[request.param]
+    return {"disk": disk, "memory": memory}[request.param]
 
 
 def test_our_stores_keep_every_promise(factory):

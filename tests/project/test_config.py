@@ -16,7 +16,7 @@ from labelwise.select import Margin, Top, TypiClust
 
 TASK = {"kind": "single", "labels": ["bug", "praise"]}
 PLAIN = {"task": TASK}
-TYPICLUST = {"max_clusters": 500, "neighbours": 20, "smallest": 5}
+TYPICLUST = {"among": 8192, "max_clusters": 500, "neighbours": 20, "smallest": 5}
 
 
 def test_every_default_is_written_out():
@@ -35,6 +35,7 @@ def test_every_default_is_written_out():
             },
             "start": {"use": "typiclust", **TYPICLUST},
             "initial": 50, "batch": 50, "budget": 0, "control": 0.1, "evaluation": 0.5, "holdout": 0.0,
+            "hints": {},
         },
         "trainer": {"use": "linear", "grid": [0.1, 1.0, 10.0, 100.0, 1000.0], "folds": 5},
         "calibrator": {'use': 'temperature', 'spread': 0.5},

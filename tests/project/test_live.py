@@ -255,7 +255,7 @@ def test_a_started_project_says_its_defaults_and_is_not_started_twice(tmp_path: 
         assert workspace.now().config == workspace.config.written_out()
     with pytest.raises(InputError, match="there is a project here already"):
         start(tmp_path, ["a"], "multi", "")
-    assert path.read_text(encoding="utf-8").count("# ") == 9
+    assert path.read_text(encoding="utf-8").count("# ") == 10
 
 
 def test_no_project_here(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from labelwise.core import Artefacts, ContractError, DamagedRecord, InputError, Ref, State, WrongMoment
+from labelwise.core import ContractError, DamagedRecord, InputError, Ref, State, WrongMoment
 from labelwise.core.canon import canonical_json, digest_of
 from labelwise.core.checks.artefacts import DTYPES
-from labelwise.store.artefacts import DamagedArtefact, DiskArtefacts, Layered, MemoryArtefacts
+from labelwise.store.artefacts import DamagedArtefact, DiskArtefacts, MemoryArtefacts
 from labelwise.store.files import write_atomically
 
 STATES = st.builds(
@@ -196,14 +196,6 @@ def test_memory_keeps_the_most_recently_used():
         store.get(two)
     with pytest.raises(InputError, match="give 1 or more"):
         MemoryArtefacts(0)
-
-
-def test_layers_divide_by_name(tmp_path):
-    store = Layered(frozenset({"beliefs"}), MemoryArtefacts(5), DiskArtefacts(tmp_path))
-    assert isinstance(store, Artefacts)
-    refs = [store.once(name, {}, vectors) for name in ("beliefs", "vectors")]
-    assert [store.get(ref).facts for ref in refs] == [{"encoder": "hashing"}] * 2
-    assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
 
 
 # Files

@@ -106,7 +106,7 @@ def _selected(
     for batch in batches:
         for item in shown_items(batch["items"], len(batches)):
             row = {k: item[k] for k in ("arm", "score", "propensity", "reason")}
-            row |= {"round": batch["round"], "strategy": strategy}
+            row |= {"numbers": item.get("numbers", {}), "round": batch["round"], "strategy": strategy}
             if item["text"] in texts:
                 row["text"] = texts[item["text"]][:160]
             if item["text"] in labels:

@@ -34,6 +34,7 @@ def select_batch(workspace: Workspace) -> Event:
             "score": float(score),
             "propensity": float(q),
             "reason": reason,
+            "numbers": {name: round(n, 6) for name, n in getattr(reason, "numbers", {}).items()},
         }
         for s, r, arm, score, q, reason in zip(
             batch.shard, batch.row, arms, batch.scores, batch.propensity, batch.reason, strict=True
