@@ -35,7 +35,7 @@ class Auto:
     """
 
     scorer: Scorer = field(default_factory=Margin)
-    rare: float = 0.3
+    rare: float = 0.4
     hinted: float = 0.5
     enough: int = 20
 
