@@ -109,6 +109,10 @@ class Job:
     def key(self) -> tuple[Any, ...]:
         return (self.set, self.encoder, self.strategy, self.seed, self.loop.name)
 
+    def is_done(self, arm: Mapping[str, Any] | None) -> bool:
+        """Whether this line is the job's: the name may have stood for another strategy."""
+        return arm is not None and "error" not in arm and arm.get("spec", self.spec) == self.spec
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
@@ -198,7 +202,8 @@ def run(job: Job) -> dict[str, Any]:
     global _data
     if _data is None or _data[1] != (job.set, job.encoder):
         _data = (vectors.load(job.set, job.encoder, job.cache), (job.set, job.encoder))
-    facts = {"set": job.set, "encoder": job.encoder, "strategy": job.strategy, "seed": job.seed, "loop": job.loop.name}
+    facts = {"set": job.set, "encoder": job.encoder, "strategy": job.strategy, "seed": job.seed, "spec": job.spec}
+    facts["loop"] = job.loop.name
     try:
         return facts | curves(job, _data[0])
     except Exception as error:  # noqa: BLE001
@@ -441,7 +446,7 @@ def main() -> None:
     parser.add_argument("--peers", default="most", help="none, most, all, or comma-separated names")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fresh", default="", help="strategies to run again, comma-separated")
+    parser.add_argument("--fresh", default="", help="strategies to run again because their code has changed")
     parser.add_argument("--rare-metric", choices=("macro_f1", "average_precision"), default="macro_f1",
                         help="what the hate sets are judged by: at 1 %% a model may never answer the rare class, and "
                         "macro-F1 is then the same for all")  # fmt: skip
@@ -474,7 +479,7 @@ def main() -> None:
     ]  # fmt: skip
     done = read(path, loop)
     again = asked.fresh.split(",")
-    due = [j for j in jobs if j.key not in done or "error" in done[j.key] or j.strategy in again]
+    due = [job for job in jobs if not job.is_done(done.get(job.key)) or job.strategy in again]
     if due and not asked.report:
         for encoder in encoders:
             missing = [name for name in sets if not vectors.is_ready(name, encoder, asked.cache)]
@@ -489,9 +494,9 @@ def main() -> None:
             print(f"{i + 1}/{len(due)} {arm['set']} {arm['encoder']} {arm['strategy']} {arm['seed']}: {said}",
                   file=sys.stderr, flush=True)  # fmt: skip
         done = read(path, loop)
-    arms = [done[job.key] for job in jobs if job.key in done]
-    failed = [arm for arm in arms if "error" in arm]
-    results = results_of([arm for arm in arms if "error" not in arm], loop.end, asked.rare_metric)
+    arms = [done[job.key] for job in jobs if job.is_done(done.get(job.key))]
+    failed = [done[job.key] for job in jobs if "error" in done.get(job.key, {})]
+    results = results_of(arms, loop.end, asked.rare_metric)
     judged = asked.judge
     if judged not in results["ranks"]:
         judged = next((name for name in results["ranks"] if name in specs and specs[name] is not None), judged)
