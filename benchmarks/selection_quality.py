@@ -274,7 +274,7 @@ def labels_to(arm: Mapping[str, Any]) -> int | None:
 def finding_of(arms: Sequence[Mapping[str, Any]], end: int) -> dict[str, Any]:
     """Mean number found at some counts of labels, and mean labels to WANTED; an arm that stopped counts as its last."""
     out: dict[str, Any] = {}
-    for labels in (100, 200, 300, end):
+    for labels in sorted({n for n in (100, 200, 300) if n < end} | {end}):
         at = [arm["finding"]["found"][arm["finding"]["labels"].index(labels)] for arm in arms]
         out[f"found_at_{labels}"] = float(np.mean(at))
     needed = [labels_to(arm) for arm in arms]
