@@ -425,8 +425,9 @@ def tables(results: dict[str, Any]) -> None:
                 needed = f"{row['labels_to_wanted']:.0f}" if "labels_to_wanted" in row else "-"
                 never = f" ({row['never']} never within {LATEST})" if row.get("never") else ""
                 print(f"| {name} | {' | '.join(f'{row[p]:.1f}' for p in points)} | {needed}{never} |")
-    print(f"\nMean rank over {len(results['cells'])} sets x encoders on at least {results.get('seeds_ranked', 0)} seeds that "
-          "all have; Holm over sets x encoders, Wilcoxon paired by seed")  # fmt: skip
+    seeds = results.get("seeds_ranked", 0)
+    print(f"\nMean rank over {len(results['cells'])} sets x encoders, on at least {seeds} seeds that all have; "
+          "Holm over sets x encoders, Wilcoxon paired by seed")  # fmt: skip
     print("| strategy | mean rank | significantly better than random | significantly worse |")
     print("|---|---|---|---|")
     for name, rank in results["ranks"].items():
