@@ -331,11 +331,15 @@ class Streamed:
             part = slice(start, min(start + BLOCK, self.size))
             out[part] = getattr(self.tell(part), name)()
 
-        # each block is worked out by itself and put in its place: the number of threads changes nothing
+        from threadpoolctl import threadpool_limits
+
+        # each block is worked out by itself and put in its place: the number of threads changes nothing;
+        # a product within a block is too small to be divided as well: its threads would wait for one another
         pool = ThreadPoolExecutor(_threads())
         try:
-            for _ in pool.map(tell, range(0, self.size, BLOCK)):
-                pass
+            with threadpool_limits(1):
+                for _ in pool.map(tell, range(0, self.size, BLOCK)):
+                    pass
         finally:
             pool.shutdown(cancel_futures=True)
         return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -16,11 +17,13 @@ from labelwise.core import (
     Committee,
     ContractError,
     Multilabel,
+    Streamed,
     Tagged,
     from_arrays,
     stack,
     stream,
 )
+from labelwise.learn.logistic import probabilities
 
 FORMS = ("categorical", "multilabel", "tagged", "committee", "tagged committee")
 FLOATS = (np.float16, np.float32, np.float64)
@@ -215,3 +218,56 @@ HALVES = np.array([[0.5, 0.5], [0.5, 0.5]])
 def test_what_is_no_belief_is_refused(make, message):
     with pytest.raises(ContractError, match=message):
         make()
+
+
+def torn_apart(n, c, seed=5):
+    return stream(seed, "torn").dirichlet(np.full(c, 0.4), n).astype(np.float32)
+
+
+@pytest.mark.parametrize("c", [1, 2, 3, 20])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_margin_of_many_rows_is_exactly_that_of_each(c, dtype, order):
+    probs = np.asarray(torn_apart(20_000, c), dtype=dtype, order=order)
+    probs[:5] = 1 / c  # two equal leaders
+    top = np.sort(probs.astype(np.float64), axis=1)
+    expected = top[:, -1] - top[:, -2] if c > 1 else np.ones(len(probs))
+    assert np.array_equal(Categorical(probs).margin(), np.clip(expected, 0, 1))
+
+
+@pytest.mark.parametrize("face", ["margin", "entropy", "confidence"])
+def test_streamed_beliefs_do_not_depend_on_the_number_of_threads(face, monkeypatch):
+    weights, vectors = stream(1, "w").normal(size=(7, 16)), stream(1, "v").normal(size=(50_001, 16)).astype(np.float32)
+
+    def tell(rows):
+        return Categorical(probabilities(weights, np.zeros(7), vectors[rows], "softmax"))
+
+    told = []
+    for threads in ("1", "2", "3"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        told.append(getattr(Streamed(len(vectors), tell), face)())
+    blocks = [getattr(block, face)() for block in Streamed(len(vectors), tell).blocks()]
+    assert all(np.array_equal(each, np.concatenate(blocks)) for each in told)
+
+
+def test_an_error_in_a_block_is_the_error_of_the_whole():
+    def tell(rows):
+        if rows.start:
+            raise ZeroDivisionError("in a thread")
+        return Categorical(np.full((rows.stop - rows.start, 2), 0.5))
+
+    with pytest.raises(ZeroDivisionError, match="in a thread"):
+        Streamed(3 * 8192, tell).margin()
+
+
+def test_streamed_beliefs_take_masks_rows_and_slices_like_any():
+    probs = torn_apart(30_000, 3)
+    streamed, held = Streamed(30_000, Categorical(probs).take), Categorical(probs)
+    mask = np.arange(30_000) % 3 > 0
+    for rows in (mask, np.flatnonzero(mask), np.array([5, 3, 29_999]), np.arange(30_000)):
+        taken = streamed.take(rows)
+        assert len(taken) == len(held.take(rows))
+        assert np.array_equal(taken.margin(), held.take(rows).margin())
+        assert np.array_equal(taken.take(np.array([2, 0])).probs, held.take(rows).probs[[2, 0]])
+    assert Streamed(0, held.take).margin().tolist() == []
