@@ -19,7 +19,7 @@ import numpy as np
 
 from labelwise.core import MissingInput, Pool, Reason, Selection
 from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Floats, Rows, Tagged
-from labelwise.select import fields
+from labelwise.select import fields, picking
 from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
 from labelwise.select.nearest import nearest, similarity
 from labelwise.select.scorers import name_of
@@ -227,7 +227,7 @@ class RareFirst(Comparing):
         if pool.beliefs is not None:
             probs = by_block(pool, order, lambda probs: probs[:, rare])
             for column in probs.T:
-                likely[np.argsort(-column, kind="stable")[:count]] = True
+                likely[picking.smallest(-column, count)] = True
         if pool.vectors is not None:
             for label in rare:
                 positives = _positives(pool, int(label))
