@@ -144,7 +144,9 @@ class Learned:
         """As the product learns and calibrates, but for one C and two folds."""
         rows = np.sort(stream(0, "labelled").permutation(len(vectors))[:labelled])
         task, weights = Task("single", tuple(f"c{i}" for i in range(classes))), np.ones(labelled)
-        model = Linear((10.0,), folds=2).fit(Examples(task, targets[rows], weights, vectors[rows]), None, stream(0, "fit"))
+        model = Linear((10.0,), folds=2).fit(
+            Examples(task, targets[rows], weights, vectors[rows]), None, stream(0, "fit")
+        )
         calibration = Temperature().fit(model.held_out, targets[rows], weights)
         held_out = calibration.apply(model.held_out).arrays()["categorical"]
         told = calibration.apply(model.believe(vectors[:100])).arrays()["categorical"]
