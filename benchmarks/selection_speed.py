@@ -5,7 +5,7 @@
     python benchmarks/selection_speed.py --parts large,growth
     python benchmarks/selection_speed.py --parts peers --only badge,k-center
 
-large   A round (believe, score, choose 1,000 through ``labelwise.select.choose``, reasons included) over 1,000,000 x 256,
+large   A round (believe, score, choose 1,000 through ``labelwise.select.choose``, with reasons) over 1,000,000 x 256,
         in multiples of one product of the same vectors with the model's weights; wall time on all cores, the three
         measured in turn, medians. Then 10 shards of as many, memory-mapped and built when asked for.
 growth  Slope of log CPU seconds on log n for every strategy with default settings, one thread.
@@ -44,8 +44,23 @@ from labelwise.core import Categorical, Examples, Known, Pool, Strategy, Streame
 from labelwise.learn.linear import Head, Linear, LinearModel
 from labelwise.learn.temperature import Temperature, Tempered
 from labelwise.select import (
-    CAL, AnchorAL, Auto, Badge, ClusterMargin, Entropy, Galaxy, Herding, KCenter, KMeans, Margin, Power, ProbCover,
-    Seals, Top, TypiClust, choose,
+    CAL,
+    AnchorAL,
+    Auto,
+    Badge,
+    ClusterMargin,
+    Entropy,
+    Galaxy,
+    Herding,
+    KCenter,
+    KMeans,
+    Margin,
+    Power,
+    ProbCover,
+    Seals,
+    Top,
+    TypiClust,
+    choose,
 )  # fmt: skip
 from labelwise.select.geometry import nearest
 from labelwise.select.gradients import residuals
@@ -251,15 +266,12 @@ def rounds(n: int, classes: int, rare: int, repeats: int, half: str) -> dict[str
     import faiss  # noqa: F401
 
     for turn in range(repeats + 1):
-        pool = learned.pool(vectors, groups=groups)
-        work: list[tuple[str, Callable[[], Any]]] = [
-            ("product", lambda: product(vectors, weights)),
-            ("margin", lambda pool=pool: batch([pool], OURS["power margin"], 1000, seed=turn)),
-            ("auto", lambda: batch([learned.pool(vectors, groups=groups)], OURS["auto"], 1000, seed=turn)),
-        ]
-        for name, run in work:
+        for name, strategy in (("product", None), ("margin", OURS["power margin"]), ("auto", OURS["auto"])):
             with Cost() as cost:
-                run()
+                if strategy is None:
+                    product(vectors, weights)
+                else:
+                    batch([learned.pool(vectors, groups=groups)], strategy, 1000, seed=turn)
             if turn:  # the first is for the caches
                 found.setdefault(name, []).append(cost.wall)
                 found.setdefault(f"{name}_cpu", []).append(cost.cpu)
@@ -458,8 +470,9 @@ def compared(
             "peer_distinct": len(set(their.get("rows", ()))), "our_rows": own["rows"], "peer_rows": their.get("rows"),
         }  # fmt: skip
         table.append(row)
-        say(f"{pair.ours:<16}{own['cpu']:8.2f}{own['peak']:8.1f}   {pair.peer:<32}{sign + format(their['cpu'], '.2f'):>9}"
-            f"{sign + format(their['peak'], '.0f'):>9}   {sign + format(row['cpu'], '.1f'):>8}"
+        cpu = "never" if row["failed"] else sign + format(row["cpu"], ".1f")
+        say(f"{pair.ours:<16}{own['cpu']:8.2f}{own['peak']:8.1f}   {pair.peer:<32}"
+            f"{sign + format(their['cpu'], '.2f'):>9}{sign + format(their['peak'], '.0f'):>9}   {cpu:>8}"
             f"{sign + format(row['memory'], '.1f'):>8}  {their.get('stopped', '')[:60]}"
             f"{'' if sign else str(row['peer_distinct']) + ' distinct'}")  # fmt: skip
     return table
@@ -595,7 +608,8 @@ def large(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[[s
         for name in ("power margin", "auto"):
             one, all_ = (told["rounds"][f"{name}, {shards}"] for shards in (1, count))
             wall, cpu = all_["wall"] / one["wall"], all_["cpu"] / one["cpu"]
-            say(f"{name}: {size * count:,} in {count} shards {all_['wall']:.2f} s, {size:,} in one {one['wall']:.2f} s: "
+            total = f"{size * count:,}"
+            say(f"{name}: {total} in {count} shards {all_['wall']:.2f} s, {size:,} in one {one['wall']:.2f} s: "
                 f"{wall:.1f} times (CPU {cpu:.1f}); peak {all_['anonymous_gb']:.2f} GB anonymous and shared memory "
                 f"(RssAnon + RssShmem), {all_['peak_gb']:.2f} GB with mapped files (VmHWM)")  # fmt: skip
             key = name.split()[-1]
@@ -659,8 +673,8 @@ def against(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[
             for row in objectives(small, interpreter, 3):
                 found["objectives"].append(row)
                 sense = "more is better" if row["larger_is_better"] else "less is better"
-                say(f"{row['what']} ({sense}): {row['ours']} {row['our_value']:.6g}, {row['peer']} {row['peer_value']:.6g}: "
-                    f"{row['ratio']:.4f}")  # fmt: skip
+                say(f"{row['what']} ({sense}): {row['ours']} {row['our_value']:.6g}, "
+                    f"{row['peer']} {row['peer_value']:.6g}: {row['ratio']:.4f}")  # fmt: skip
             same = same_picks(Place.make(Path(scratch) / "least", 2_000), interpreter)
             found["same_picks"] = same
             for peer, share in same.items():

@@ -3,7 +3,8 @@
 One JSON object per line on stdin, one per line on stdout. {"pool": path.npy} loads the vectors (n, d).
 {"strategy": name, "path": npz, "seed": s, "batch": b} answers {"rows": [...], "cpu": seconds, "wall": seconds,
 "peak": MB above what it held before} or {"error": text}; with "whole" no library's wrapper subsamples, and "options"
-go to the strategy. {"library": name, "most": bytes} imports it and bounds the process. The npz holds ``labelled`` (m,) rows, ``targets`` (m,) and our
+go to the strategy. {"library": name, "most": bytes} imports it and bounds the process. The npz holds
+``labelled`` (m,) rows, ``targets`` (m,) and our
 model: ``coef``, ``intercept``, ``seen``, ``rest``, ``temperature``, and ``told`` (k, c), what it says about the first k
 texts, to check the copy. Every strategy has the defaults of its library unless the constants below say otherwise.
 """

@@ -167,8 +167,8 @@ def greedy_cover(
 
     The exact greedy choice, lazy like Minoux's (1978): a pick changes gains only through the targets it
     is now the nearest to, fewer with every pick, and only their similarities are worked out again,
-    at once for the few candidates that may be the best and for all in blocks. Memory of one BLOCK. With ``lots`` (a size and
-    a generator) every pick is the best of that many candidates drawn afresh, and only theirs are.
+    at once for the few candidates that may be the best and for all in blocks. Memory of one BLOCK. With
+    ``lots`` (a size and a generator) every pick is the best of that many candidates drawn afresh, and only theirs are.
     Once nothing is left to gain, candidates follow in their order with gain 0.
     """
     ground = nearness.at(nearest(targets, known)) if len(known) else np.zeros(len(targets), np.float32)
