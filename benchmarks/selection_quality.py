@@ -50,11 +50,23 @@ Array = npt.NDArray[Any]
 
 OURS: dict[str, Any] = {
     "random": "random",
+    "auto": "auto",
+    "auto without rare": {"use": "auto", "rare": 0.0},
+    "coverage alone": "herding",
     "margin": "margin",
     "entropy": "entropy",
     "power margin": {"use": "power", "scorer": "margin"},
-    "k-center": "k-center",
+    "badge": "badge",
+    "bait": "bait",
+    "clue": {"use": "k-means", "scorer": "margin"},
+    "cluster-margin": "cluster-margin",
     "typiclust": "typiclust",
+    "prob-cover": "prob-cover",
+    "fass": {"use": "then", "first": "margin", "second": "facility-location", "factor": 5.0},
+    "determinant": {"use": "determinant", "scorer": "margin"},
+    "k-center": "k-center",
+    "galaxy": "galaxy",
+    "anchoral": {"use": "anchoral", "base": "margin"},
 }
 """Name in the tables -> what one writes in labelwise.toml; or use = "module:Class" for what is not installed."""
 JUDGED = "auto"
@@ -73,8 +85,8 @@ KEPT_OUT = ("clinc150", "amazon_domains")
 FINDING, WANTED, LATEST = "hate_1", 20, 2500
 """Ours go on with this set until so many of its rare class are found, or so many labels are spent."""
 TOLD = 100
-ENOUGH = 0.8
-"""Strategies with less than this share of the seeds of the others are left out of a table until they have run."""
+FEWEST = 3
+"""Strategies with fewer seeds than this are not ranked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,39 +297,35 @@ def finding_of(arms: Sequence[Mapping[str, Any]], end: int) -> dict[str, Any]:
 
 
 def results_of(arms: Sequence[dict[str, Any]], end: int, rare_metric: str = "macro_f1") -> dict[str, Any]:
-    """Everything the tables and targets are made of: one entry per (set, encoder) with its strategies."""
-    cells: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    """Everything the tables and targets are made of: one entry per (set, encoder) with its strategies.
+
+    Each strategy is compared with random on all seeds that both have; ranks rest on the seeds that all have
+    which have at least FEWEST, so that a strategy that was run on few seeds does not cost the others theirs.
+    """
+    cells: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
     for arm in arms:
-        cells[arm["set"], arm["encoder"]].append(arm)
+        cells[arm["set"], arm["encoder"]][arm["strategy"]][arm["seed"]] = arm
     out: dict[str, Any] = {"cells": {}, "ranks": {}, "worse": {}, "better": {}}
-    for cell, all_of_it in sorted(cells.items()):
-        seeds: dict[str, set[int]] = defaultdict(set)
-        for arm in all_of_it:
-            seeds[arm["strategy"]].add(arm["seed"])
-        # a strategy that has hardly begun must not cost the others their seeds
-        names = {name for name, ran in seeds.items() if len(ran) >= ENOUGH * max(map(len, seeds.values()))}
-        common = set.intersection(*(seeds[name] for name in names))
-        own = [arm for arm in all_of_it if arm["seed"] in common and arm["strategy"] in names]
-        if not common:
+    ranked: dict[str, dict[str, float]] = {}
+    for cell, by_name in sorted(cells.items()):
+        if "random" not in by_name:
             continue
         metric = rare_metric if cell[0] in vectors.RARE else "macro_f1"
-        baseline = "random" if "random" in names else None
-        rows = summarise(own, metric, baseline=baseline, rng=stream(0, "report"))
-        for row in rows:
-            mine = [arm for arm in own if arm["strategy"] == row["strategy"]]
-            row["accuracy"] = float(np.mean([arm["accuracy"][-1] for arm in mine]))
-            row["cpu"] = float(np.mean([np.mean(arm["cpu"]) for arm in mine]))
-            row["fallbacks"] = sum(arm["fallbacks"] for arm in mine)
-            row["filled"] = sum(arm["filled"] for arm in mine)
-            row["share"] = None if row["saving"] is None else 1.0 - row["saving"]
-            if cell[0] in vectors.RARE:
-                row |= finding_of(mine, end)
+        rows = [row for name in by_name if (row := _row(by_name, name, metric, cell[0], end))]
         rows.sort(key=lambda row: -row["alc"])
-        out["cells"][" ".join(cell)] = {row["strategy"]: row | {"metric": metric} for row in rows}
-    everywhere = sorted(set.intersection(*map(set, out["cells"].values()))) if out["cells"] else []
+        key = " ".join(cell)
+        out["cells"][key] = {row["strategy"]: row for row in rows}
+        enough = {name: runs for name, runs in by_name.items() if len(runs) >= FEWEST}
+        common = set.intersection(*map(set, enough.values())) if enough else set()
+        own = [runs[seed] for runs in enough.values() for seed in sorted(common)]
+        if not own:
+            continue
+        ranked[key] = {row["strategy"]: row["alc"] for row in summarise(own, metric, baseline=None, rng=stream(0, "r"))}
+        out["seeds_ranked"] = min(len(common), out.get("seeds_ranked", len(common)))
+    everywhere = sorted(set.intersection(*map(set, ranked.values()))) if ranked else []
     ranks: dict[str, list[float]] = defaultdict(list)
-    for cell in out["cells"].values():
-        for name, rank in zip(everywhere, rankdata([-cell[name]["alc"] for name in everywhere]), strict=True):
+    for areas in ranked.values():
+        for name, rank in zip(everywhere, rankdata([-areas[name] for name in everywhere]), strict=True):
             ranks[name].append(float(rank))
     out["ranks"] = {name: float(np.mean(r)) for name, r in sorted(ranks.items(), key=lambda item: np.mean(item[1]))}
     for name in sorted({name for cell in out["cells"].values() for name in cell} - {"random"}):
@@ -326,9 +334,32 @@ def results_of(arms: Sequence[dict[str, Any]], end: int, rare_metric: str = "mac
         for kind, sign in (("worse", -1), ("better", 1)):
             out[kind][name] = [
                 key for key, cell in known.items()
-                if adjusted[key] < 0.05 and sign * (cell[name]["alc"] - cell["random"]["alc"]) > 0
+                if adjusted[key] < 0.05 and sign * (cell[name]["alc"] - cell[name]["random_alc"]) > 0
             ]  # fmt: skip
     return out
+
+
+def _row(
+    by_name: Mapping[str, Mapping[int, dict[str, Any]]], name: str, metric: str, data: str, end: int
+) -> dict[str, Any] | None:
+    """One strategy on the seeds that it shares with random; None if there are none."""
+    seeds = sorted(by_name[name].keys() & by_name["random"].keys())
+    if not seeds:
+        return None
+    own = [by_name[which][seed] for which in {name, "random"} for seed in seeds]
+    both = {r["strategy"]: r for r in summarise(own, metric, rng=stream(0, "report"))}
+    row = both[name]
+    mine = [by_name[name][seed] for seed in seeds]
+    row |= {
+        "metric": metric,
+        "random_alc": both["random"]["alc"],
+        "accuracy": float(np.mean([arm["accuracy"][-1] for arm in mine])),
+        "cpu": float(np.mean([np.mean(arm["cpu"]) for arm in mine])),
+        "fallbacks": sum(arm["fallbacks"] for arm in mine),
+        "filled": sum(arm["filled"] for arm in mine),
+        "share": None if row["saving"] is None else 1.0 - row["saving"],
+    }
+    return row | (finding_of(mine, end) if data in vectors.RARE else {})
 
 
 def targets_of(results: dict[str, Any], judged: str) -> dict[str, Any]:
@@ -373,18 +404,17 @@ def _finite(value: float) -> float | None:
 
 def tables(results: dict[str, Any]) -> None:
     for key, cell in results["cells"].items():
-        seeds = min(row["seeds"] for row in cell.values())
         kept = ", kept out of every choice" if key.split()[0] in KEPT_OUT else ""
         metric = next(iter(cell.values()))["metric"].replace("_", " ")
-        print(f"\n{key}: {metric}, {seeds} seeds{kept}")
-        print("| strategy | area | 95 % | final | labels to random's final | share | p | CPU s | notes |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        print(f"\n{key}: {metric}{kept}")
+        print("| strategy | seeds | area | 95 % | final | labels to random's final | share | p | CPU s | notes |")
+        print("|---" * 10 + "|")
         for name, row in cell.items():
             span = "-" if not row["alc_interval"] else "{:.3f} to {:.3f}".format(*row["alc_interval"])
             needed, p = row["labels_to_random_final"], row["p_value_vs_random"]
             share = "-" if row["share"] is None else f"{row['share']:.0%}"
             notes = [f"{row[part]} {part}" for part in ("fallbacks", "filled") if row[part]]
-            print(f"| {name} | {row['alc']:.4f} | {span} | {row['final']:.3f} "
+            print(f"| {name} | {row['seeds']} | {row['alc']:.4f} | {span} | {row['final']:.3f} "
                   f"| {'not reached' if needed is None else round(needed)} | {share} "
                   f"| {'-' if p is None else f'{p:.3f}'} | {row['cpu']:.2f} | {', '.join(notes)} |")  # fmt: skip
         if key.split()[0] in vectors.RARE:
@@ -395,7 +425,9 @@ def tables(results: dict[str, Any]) -> None:
                 needed = f"{row['labels_to_wanted']:.0f}" if "labels_to_wanted" in row else "-"
                 never = f" ({row['never']} never within {LATEST})" if row.get("never") else ""
                 print(f"| {name} | {' | '.join(f'{row[p]:.1f}' for p in points)} | {needed}{never} |")
-    print(f"\nMean rank over {len(results['cells'])} sets x encoders; Holm over them, Wilcoxon paired by seed")
+    seeds = results.get("seeds_ranked", 0)
+    print(f"\nMean rank over {len(results['cells'])} sets x encoders, on at least {seeds} seeds that all have; "
+          "Holm over sets x encoders, Wilcoxon paired by seed")  # fmt: skip
     print("| strategy | mean rank | significantly better than random | significantly worse |")
     print("|---|---|---|---|")
     for name, rank in results["ranks"].items():

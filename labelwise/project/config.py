@@ -44,7 +44,7 @@ class SelectionSection:
     """
 
     strategy: Strategy = field(default_factory=lambda: _strategy(DEFAULT_STRATEGY))
-    start: Strategy = field(default_factory=lambda: _strategy("typiclust"))
+    start: Strategy = field(default_factory=lambda: _strategy(DEFAULT_STRATEGY))
     initial: int = 50
     batch: int = 50
     budget: int = 0
@@ -103,11 +103,7 @@ class Config:
         return digest_of({name: written[name] for name in sections or written})
 
 
-DEFAULT_STRATEGY: dict[str, Any] = {
-    "use": "mix",
-    "parts": ["typiclust", {"use": "power", "scorer": "margin", "beta": 4.0}],
-    "shares": [0.5, 0.5],
-}
+DEFAULT_STRATEGY = "auto"
 
 
 def _strategy(spec: Any) -> Strategy:

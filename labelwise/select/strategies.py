@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labelwise.core import InputError, Nomination, Pool, Scorer, Selection, Strategy
+from labelwise.core import InputError, MissingInput, Nomination, Pool, Scorer, Selection, Strategy
 from labelwise.core.beliefs import Array, Rows
 from labelwise.core.pool import Rest
 from labelwise.select import fields, picking
@@ -105,13 +105,18 @@ class Then:
         return replace(chosen, fallback="; ".join(filter(None, (passed.fallback, chosen.fallback))))
 
 
+def _lacks(part: Strategy, error: MissingInput) -> str:
+    return f"{type(part).__name__} left its share to others: {error}"
+
+
 @dataclass(frozen=True)
 class Mix:
     """Divides a batch: each part gets its share of the slots and chooses from what earlier parts left.
 
     Slots follow the largest remainder (Hamilton's method), ties going to earlier parts. What a
-    part cannot fill goes on to the next. Propensities are each part's own: chances among the
-    texts that earlier parts left open.
+    part cannot fill goes on to the next. A part that lacks an input leaves its slots to the others,
+    and the batch says so. Propensities are each part's own: chances among the texts that earlier
+    parts left open.
     """
 
     parts: tuple[Strategy, ...]
@@ -146,23 +151,47 @@ class Mix:
 
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
         """All that any part sends up; the rest is counted anew, as one part's rest may be another's choice."""
-        sent = [part.nominate(pool, budget, own).rows for part, own in zip(self.parts, self._streams(rng), strict=True)]
+        sent: list[Array] = []
+        why: list[str] = []
+        for part, own in zip(self.parts, self._streams(rng), strict=True):
+            try:
+                sent.append(part.nominate(pool, budget, own).rows)
+            except MissingInput as error:
+                why.append(_lacks(part, error))
+        if not sent:
+            raise MissingInput("; ".join(why))
         rows = np.unique(np.concatenate(sent)).astype(np.intp)
         return Nomination(rows, self.left(pool, rows))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         rests = pool.rest if isinstance(pool.rest, tuple) else (pool.rest,) * len(self.parts)
         chosen: list[Selection] = []
+        able: list[tuple[Strategy, Rest]] = []
+        why: list[str] = []
         left, missing = pool, 0
         for part, slots, rest, own in zip(self.parts, self.slots(budget), rests, self._streams(rng), strict=True):
-            chosen.append(part.select(left.replace(rest=rest), slots + missing, own))
-            missing += slots - len(chosen[-1])
+            missing += slots
+            try:
+                chosen.append(part.select(left.replace(rest=rest), missing, own))
+            except MissingInput as error:
+                why.append(_lacks(part, error))
+                continue
+            able.append((part, rest))
+            missing -= len(chosen[-1])
             left = picking.asked(left, chosen[-1].rows, picking.near(pool, chosen[-1].rows))
-        if missing:
-            # only near-duplicates of what was chosen remain: better than a batch that is too small
-            left = left.replace(open=pool.open & ~np.isin(np.arange(len(pool)), Selection.join(chosen).rows))
-            chosen.append(self.parts[-1].select(left.replace(rest=rests[-1]), missing, rng))
-        return Selection.join(chosen)
+        if not able:
+            raise MissingInput("; ".join(why))
+        part, rest = able[-1]
+        for open_now in (left.open, None):
+            if missing:
+                # the second time only near-duplicates of what was chosen remain: better than too small a batch
+                done = np.isin(np.arange(len(pool)), Selection.join(chosen).rows)
+                left = left.replace(open=pool.open & ~done if open_now is None else open_now, rest=rest)
+                chosen.append(part.select(left, missing, rng))
+                missing -= len(chosen[-1])
+                left = picking.asked(left, chosen[-1].rows, picking.near(pool, chosen[-1].rows))
+        whole = Selection.join(chosen)
+        return replace(whole, fallback="; ".join(filter(None, [whole.fallback, *why])))
 
     def _streams(self, rng: np.random.Generator) -> list[np.random.Generator]:
         return rng.spawn(len(self.parts))

@@ -1,10 +1,8 @@
 """The reference is complete and up to date; the tutorial runs as it stands."""
 
 import importlib.util
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import typer
 
 from labelwise.cli.main import app
 from labelwise.project.components import KINDS, build, describe, installed
+from tests.docs.pages import blocks_of, environment, run
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -75,24 +74,12 @@ def has_default(field) -> bool:
 
 
 def test_the_tutorial_runs_as_it_stands(tmp_path):
+    blocks = blocks_of("tutorial.md", "sh")
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("```") == 2 * len(blocks), "every block is run"
-    # The interpreter that runs the tests is the one that the tutorial's commands find.
-    (tmp_path / "bin").mkdir()
-    for name, started in (("labelwise", "-m labelwise.cli.main"), ("python3", "")):
-        program = tmp_path / "bin" / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {started} "$@"\n')
-        program.chmod(0o755)
-    folder = tmp_path / "somewhere"
+    folder, env = tmp_path / "somewhere", environment(tmp_path / "bin")
     folder.mkdir()
-    env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(DOCS.parent)}
-    for block in blocks:
-        found = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block], cwd=folder, env=env, capture_output=True, text=True, check=False
-        )
-        assert found.returncode == 0, (block, found.stdout, found.stderr)
-        assert "warning" not in found.stderr.lower(), (block, found.stderr)
+    run(blocks, folder, env)
     assert "model 2: identical" in "".join(log_of(folder, env, "model", "reproduce", "2"))
     assert len((folder / "labels.csv").read_text().splitlines()) == 13
     assert (folder / "report.html").stat().st_size > 1000

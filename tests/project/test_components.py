@@ -28,6 +28,11 @@ NEEDS = {
     "softrank": {"scorer": "margin"},
     "then": {"first": "margin", "second": {"use": "k-center"}},
     "mix": {"parts": ["random", {"use": "power", "scorer": "margin"}], "shares": [1, 2]},
+    "anchoral": {"base": "margin"},
+    "seals": {"base": "random"},
+    "balanced": {"base": "margin"},
+    "relevance": {"label": "a"},
+    "signal": {"name": "rarity"},
     "concat": {"parts": ["static", {"use": "hashing", "dimensions": 32, "reduce": "projection"}]},
     "minilm": {"folder": "models/minilm"},
 }
@@ -57,7 +62,8 @@ def test_what_is_described_is_json_and_builds_an_equal_component(kind, name):
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_every_default_is_written_out(kind, name):
     component = build(kind, specified(name))
-    fields = {field.name for field in dataclasses.fields(component) if field.init}
+    given = [field.name for field in dataclasses.fields(component) if field.init]
+    fields = {name for name in given if getattr(component, name) is not None}
     assert set(describe(component)) == fields | {"use"}
 
 
@@ -107,7 +113,7 @@ def test_nested_components_are_built_all_the_way_down():
             ],
             "shares": [1.0, 3.0],
         },
-        "second": {"use": "k-center", "trim": 0.001},
+        "second": {"use": "k-center", "among": 8192, "trim": 0.001},
         "factor": 2.0,
     }
 
@@ -146,9 +152,9 @@ MIX = {"use": "mix", "parts": ["random", {"use": "power", "scorer": "margin"}], 
     [
         ("strategies", "typiclst", "at.use: unknown strategy 'typiclst'. Did you mean 'typiclust'? Known: "),
         ("strategies", "margn", "at.use: unknown strategy 'margn'. Did you mean 'margin'? Known: "),
-        ("scorers", "random", "at.use: unknown scorer 'random'. Known: entropy, least-confidence, margin."),
+        ("scorers", "random", "at.use: unknown scorer 'random'. Known: bald, cal, disagreement, entropy, "),
         ("trainers", "liner", "at.use: unknown trainer 'liner'. Did you mean 'linear'?"),
-        ("strategies", 5, 'at: 5 is not a component; write { use = "name", ... } with one of: k-center, mix, '),
+        ("strategies", 5, 'at: 5 is not a component; write { use = "name", ... } with one of: anchoral, auto, '),
         ("strategies", {"beta": 2}, "at: {'beta': 2} is not a component; write { use"),
         ("strategies", {"use": 1}, "at: {'use': 1} is not a component"),
         ("strategies", {"use": "power", "scorer": "margin", "bta": 1},

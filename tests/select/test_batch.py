@@ -459,3 +459,16 @@ def test_a_choice_with_scores_that_are_none_names_the_strategy(score):
     for count in (1, 3):
         with pytest.raises(ContractError, match=r"Dizzy.*must give finite scores"):
             choose(split(pool_of(40, 25), count), Dizzy(), 6, 0.0, streams(25))
+
+
+def test_a_part_of_a_mix_that_lacks_an_input_leaves_its_share_and_says_so():
+    pool = pool_of(80, 21).replace(beliefs=None)
+    for shards in ([pool], split(pool, 3)):
+        batch = choose(shards, Mix((Top(Margin()), TypiClust()), (3, 1)), 12, 0.0, streams(21))
+        assert len(batch) == 12
+        assert "Top left its share to others: the pool has no beliefs" in batch.fallback
+        assert all("typical of a cluster" in reason for reason in batch.reason)
+        last = choose(shards, Mix((TypiClust(), Top(Margin())), (1, 3)), 12, 0.0, streams(21))
+        assert len(set(keys(shards, last))) == 12
+    with pytest.raises(MissingInput, match="Top left its share"):
+        Mix((Top(Margin()),), (1,)).select(pool, 3, stream(1, "mix"))
