@@ -253,10 +253,10 @@ def product(vectors: Array, weights: Array) -> Array:
     return out
 
 
-def rounds(n: int, classes: int, rare: int, repeats: int, half: str) -> dict[str, Any]:
+def rounds(n: int, classes: int, rare: int, repeats: int, half: str, asked: int = 1000) -> dict[str, Any]:
     """Seconds of the product, a margin round and an auto round, ``repeats`` of each in turn."""
     vectors, targets = texts(n, 256, classes, 0, 1.0 if classes <= 20 else 0.8, rare)
-    learned, groups = Learned.of(vectors, targets, classes, 1000), twins(n)
+    learned, groups = Learned.of(vectors, targets, classes, min(max(n // 500, 200), 1000)), twins(n)
     weights = learned.arrays["coef"].astype(np.float32)
     if half:
         np.save(half, vectors.astype(np.float16))
@@ -271,7 +271,7 @@ def rounds(n: int, classes: int, rare: int, repeats: int, half: str) -> dict[str
                 if strategy is None:
                     product(vectors, weights)
                 else:
-                    batch([learned.pool(vectors, groups=groups)], strategy, 1000, seed=turn)
+                    batch([learned.pool(vectors, groups=groups)], strategy, asked, seed=turn)
             if turn:  # the first is for the caches
                 found.setdefault(name, []).append(cost.wall)
                 found.setdefault(f"{name}_cpu", []).append(cost.cpu)
@@ -299,20 +299,20 @@ class Shards(Sequence[Pool]):
         return self.learned.pool(vectors, i * self.size, twins(self.size, i * self.size))
 
 
-def ten(size: int, count: int, repeats: int, path: str) -> dict[str, Any]:
+def ten(size: int, count: int, repeats: int, path: str, names: Sequence[str]) -> dict[str, Any]:
     """Seconds and memory of a round over one shard and over all of them."""
     file = Path(path)
     with file.open("wb") as out:
         for i in range(count):
             vectors, targets = texts(size, 256, 20, i, 1.0)
             if not i:
-                learned = Learned.of(vectors, targets, 20, 1000)
+                learned = Learned.of(vectors, targets, 20, min(max(size // 500, 200), 1000))
             vectors.astype(np.float16).tofile(out)
     del vectors, targets
     import faiss  # noqa: F401
 
     found: dict[str, Any] = {}
-    for name in ("power margin", "auto"):
+    for name in names:
         for shards in (1, count):
             costs = []
             for turn in range(repeats):
@@ -573,16 +573,16 @@ def goal(value: float, bound: float, at_least: bool = False) -> dict[str, Any]:
 
 
 def large(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[[str], None]) -> None:
-    n, repeats = (100_000, 3) if arguments.quick else (1_000_000, arguments.repeats)
+    n, repeats, asked = (100_000, 2, 100) if arguments.quick else (1_000_000, arguments.repeats, 1000)
     cases = [(20, 0, ""), (77, 0, ""), (20, 2, ""), (20, 0, "half"), (77, 0, "half")][: 1 if arguments.quick else None]
     targets, scratch = found["targets"], Path(tempfile.mkdtemp(dir=arguments.cache))
-    say(f"{n:,} x 256, batch 1,000; wall s, medians of {repeats} in turn\n"
+    say(f"{n:,} x 256, batch {asked:,}; wall s, medians of {repeats} in turn\n"
         f"{'classes':>7} {'vectors':<24}{'product':>9}{'margin':>9}{'auto':>9}{'margin/p':>10}{'auto/p':>8}"
         f"{'CPU: margin/p':>15}{'auto/p':>8}  auto begins with")  # fmt: skip
     try:
         for classes, rare, half in cases:
             path = str(scratch / "half.npy") if half else ""
-            told = child("rounds", False, n=n, classes=classes, rare=rare, repeats=repeats, half=path)
+            told = child("rounds", False, n=n, classes=classes, rare=rare, repeats=repeats, half=path, asked=asked)
             seconds = told["seconds"]
             middle = {name: statistics.median(values) for name, values in seconds.items()}
             ratios = {
@@ -594,6 +594,8 @@ def large(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[[s
                 f"{ratios['margin']:10.2f}{ratios['auto']:8.1f}{ratios['margin_cpu']:15.2f}{ratios['auto_cpu']:8.1f}"
                 f"  {told['first']}")  # fmt: skip
             name = f"{classes}{'_rare' if rare else ''}{'_half' if half else ''}"
+            if arguments.quick:  # a small pool shows the costs that do not grow
+                continue
             targets[f"margin_over_product_{name}"] = goal(ratios["margin"], 3)
             targets[f"auto_over_product_{name}"] = goal(ratios["auto"], 20)
         size, count = (20_000, 10) if arguments.quick else (n, 10)
@@ -601,11 +603,11 @@ def large(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[[s
         if free < needed * 1.2:
             say(f"{count} shards are left out: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
             return
-        told = child(
-            "ten", False, size=size, count=count, repeats=1 if arguments.quick else 3, path=str(scratch / "shards")
-        )
+        names, turns = (["power margin"], 1) if arguments.quick else (["power margin", "auto"], 3)
+        path = str(scratch / "shards")
+        told = child("ten", False, size=size, count=count, repeats=turns, path=path, names=names)
         found["shards"] = told
-        for name in ("power margin", "auto"):
+        for name in names:
             one, all_ = (told["rounds"][f"{name}, {shards}"] for shards in (1, count))
             wall, cpu = all_["wall"] / one["wall"], all_["cpu"] / one["cpu"]
             total = f"{size * count:,}"
@@ -613,6 +615,8 @@ def large(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[[s
                 f"{wall:.1f} times (CPU {cpu:.1f}); peak {all_['anonymous_gb']:.2f} GB anonymous and shared memory "
                 f"(RssAnon + RssShmem), {all_['peak_gb']:.2f} GB with mapped files (VmHWM)")  # fmt: skip
             key = name.split()[-1]
+            if arguments.quick:
+                return
             targets[f"{key}_shards_over_one"] = goal(wall, 12)
             targets[f"{key}_shards_gb"] = goal(all_["anonymous_gb"], 6)
     finally:
