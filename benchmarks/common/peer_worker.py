@@ -2,7 +2,9 @@
 
 One JSON object per line on stdin, one per line on stdout. {"pool": path.npy} loads the vectors (n, d).
 {"strategy": name, "path": npz, "seed": s, "batch": b} answers {"rows": [...], "cpu": seconds, "wall": seconds,
-"peak": MB above the highest before} or {"error": text}. The npz holds ``labelled`` (m,) rows, ``targets`` (m,) and our
+"peak": MB above what it held before} or {"error": text}; with "whole" no library's wrapper subsamples, and "options"
+go to the strategy. {"library": name, "most": bytes} imports it and bounds the process. The npz holds
+``labelled`` (m,) rows, ``targets`` (m,) and our
 model: ``coef``, ``intercept``, ``seen``, ``rest``, ``temperature``, and ``told`` (k, c), what it says about the first k
 texts, to check the copy. Every strategy has the defaults of its library unless the constants below say otherwise.
 """
@@ -10,6 +12,7 @@ texts, to check the copy. Every strategy has the defaults of its library unless 
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import resource
 import sys
@@ -26,6 +29,9 @@ WIDEST = 250 * 10**6
 SQUARE = {"probcover": 4096, "max-herding": 2048}
 """What compares all pairs of texts gets so many at random, by the library's own wrapper: 18,000 need over 8 GB."""
 FAR = 1e-12
+BLOCK = 8192
+STATUS = Path("/proc/self/status")
+MODULES = {"scikit-activeml": "skactiveml.pool", "small-text": "small_text.query_strategies"}
 
 
 class Told:
@@ -35,10 +41,15 @@ class Told:
         self.arrays = {name: arrays[name] for name in ("coef", "intercept", "seen", "rest", "temperature")}
 
     def probs(self, vectors: Any) -> Any:
+        """In blocks, as ours: the cost is the strategy's, not that of a copy of the vectors."""
+        starts = range(0, max(len(vectors), 1), BLOCK)
+        return np.concatenate([self._probs(np.asarray(vectors[at : at + BLOCK])) for at in starts])
+
+    def _probs(self, vectors: Any) -> Any:
         model = self.arrays
         out = np.tile(model["rest"].astype(np.float64), (len(vectors), 1))
         if len(model["seen"]):
-            logits = np.asarray(vectors, dtype=np.float64) @ model["coef"].T + model["intercept"]
+            logits = vectors.astype(np.float64) @ model["coef"].T + model["intercept"]
             logits -= logits.max(axis=1, keepdims=True)
             learned = np.exp(logits)
             out[:, model["seen"]] = learned / learned.sum(axis=1, keepdims=True) * (1.0 - model["rest"].sum())
@@ -47,7 +58,7 @@ class Told:
         return out / out.sum(axis=1, keepdims=True)
 
 
-def scikit(name: str, vectors: Any, given: Any, seed: int, batch: int) -> Any:
+def scikit(name: str, vectors: Any, given: Any, seed: int, batch: int, whole: bool, options: Any) -> Any:
     """scikit-activeml's batch."""
     from skactiveml import pool
     from skactiveml.base import SkactivemlClassifier
@@ -82,17 +93,17 @@ def scikit(name: str, vectors: Any, given: Any, seed: int, batch: int) -> Any:
         "contrastive": (lambda: pool.ContrastiveAL(random_state=seed), "clf"),
     }
     make, learner = makers[name]
-    strategy = make()
+    strategy = make().set_params(**options)
     more = {learner: classifier, f"fit_{learner}": False} if learner else {}
     most = {"badge": _badge_texts(vectors, classes, batch), **SQUARE}.get(name, len(vectors))
-    if most < len(vectors) - len(given["labelled"]):
+    if not whole and most < len(vectors) - len(given["labelled"]):
         strategy = pool.SubSamplingWrapper(
             query_strategy=strategy, max_candidates=most, exclude_non_subsample=name in SQUARE, random_state=seed
         )
     return strategy.query(X=vectors, y=targets, batch_size=batch, **more)
 
 
-def small_text(name: str, vectors: Any, given: Any, seed: int, batch: int) -> Any:
+def small_text(name: str, vectors: Any, given: Any, seed: int, batch: int, whole: bool, options: Any) -> Any:
     """small-text's batch. It takes no seed, so numpy's global one is set."""
     from small_text import query_strategies as theirs
     from small_text.data.datasets import SklearnDataset
@@ -101,6 +112,8 @@ def small_text(name: str, vectors: Any, given: Any, seed: int, batch: int) -> An
     told, classes = Told(given), len(given["rest"])
 
     class Shim:
+        num_classes = classes
+
         def predict_proba(self, dataset: Any) -> Any:
             return told.probs(dataset.x)
 
@@ -115,9 +128,11 @@ def small_text(name: str, vectors: Any, given: Any, seed: int, batch: int) -> An
         "contrastive": theirs.ContrastiveActiveLearning,
         "greedy-coreset": theirs.GreedyCoreset,
         "badge": lambda: _small_text_badge(classes),
+        "seals": lambda: theirs.SEALS(theirs.BreakingTies()),
+        "anchoral": lambda: theirs.AnchorSubsampling(theirs.BreakingTies()),
     }
     strategy = makers[name]()
-    if name == "badge" and classes > 2:
+    if name == "badge" and classes > 2 and not whole:
         most = _badge_texts(vectors, classes, batch)
         strategy = theirs.SubsamplingQueryStrategy(strategy, subsample_size=most)
     everything = SklearnDataset(vectors, np.zeros(len(vectors), dtype=int), target_labels=np.arange(classes))
@@ -162,6 +177,10 @@ def main() -> None:
             if "pool" in asked:
                 vectors = np.load(asked["pool"])
                 answer: dict[str, Any] = {"texts": len(vectors)}
+            elif "library" in asked:
+                importlib.import_module(MODULES[asked["library"]])
+                resource.setrlimit(resource.RLIMIT_AS, (asked["most"], asked["most"]))
+                answer = {}
             else:
                 library, name = asked["strategy"].split(" ", 1)
                 with np.load(asked["path"]) as file:
@@ -170,8 +189,9 @@ def main() -> None:
                 worst = float(np.abs(Told(given).probs(vectors[: len(told)]) - told).max(initial=0.0))
                 if worst > 1e-3:
                     raise ValueError(f"the model's copy differs from the model by {worst}")
-                before, start, wall = _peak(), time.process_time(), time.perf_counter()
-                rows = LIBRARIES[library](name, vectors, given, asked["seed"], asked["batch"])
+                more = asked.get("whole", False), asked.get("options", {})
+                before, start, wall = _forget(), time.process_time(), time.perf_counter()
+                rows = LIBRARIES[library](name, vectors, given, asked["seed"], asked["batch"], *more)
                 answer = {
                     "rows": np.asarray(rows).astype(int).tolist(),
                     "cpu": time.process_time() - start,
@@ -184,7 +204,17 @@ def main() -> None:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MB, the most since ``_forget``. What getrusage says may be the memory of the process that started this one."""
+    if not STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def _forget() -> float:
+    """From here on the peak counts anew, where the system lets it. MB held now."""
+    if STATUS.exists():
+        STATUS.with_name("clear_refs").write_text("5")
+    return _peak()
 
 
 if __name__ == "__main__":

@@ -72,11 +72,20 @@ class Peers:
         np.save(path, vectors)
         self._ask(pool=str(path))
 
-    def choose(self, strategy: str, arrays: dict[str, Any], seed: int, batch: int) -> dict[str, Any]:
-        """rows as they chose them (maybe repeated or too few), cpu, wall and peak; PeerError says what failed."""
+    def ready(self, strategy: str, most: int) -> None:
+        """Import the strategy's library beforehand, and let the process have ``most`` bytes."""
+        self._ask(library=strategy.split(" ")[0], most=most)
+
+    def choose(
+        self, strategy: str, arrays: dict[str, Any], seed: int, batch: int, whole: bool = False, **options: Any
+    ) -> dict[str, Any]:
+        """rows as they chose them (maybe repeated or too few), cpu, wall and peak; PeerError says what failed.
+
+        ``whole``: from all texts, however long it takes; ``options`` of scikit-activeml's class.
+        """
         path = Path(self.folder.name) / "asked.npz"
         np.savez(path, **arrays)
-        return self._ask(strategy=strategy, path=str(path), seed=seed, batch=batch)
+        return self._ask(strategy=strategy, path=str(path), seed=seed, batch=batch, whole=whole, options=options)
 
     def close(self) -> None:
         self.process.stdin.close()

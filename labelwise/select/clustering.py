@@ -63,10 +63,10 @@ class KMeans(Comparing):
         empty = int(np.count_nonzero(sizes == 0))
         if empty and budget < len(rows):
             said = remarks(said, f"the texts fill {budget - empty} clusters only: {empty} texts are second ones")
-        reasons = []
-        for row, size in zip(rows[picks], sizes[order], strict=True):
+        reasons, few = [], pool.take(rows[picks])
+        for i, size in enumerate(sizes[order]):
             n, words = count(size, pool)
-            reasons.append(because(f"in the middle of a cluster of about {words}", self.scorer, pool, row, cluster=n))
+            reasons.append(because(f"in the middle of a cluster of about {words}", self.scorer, few, i, cluster=n))
         return Selection(rows[picks], worth[order], np.ones(budget), tuple(reasons), said)
 
 
@@ -122,9 +122,10 @@ class ClusterMargin(Comparing):
         best = np.argsort(-scores, kind="stable")[: math.ceil(self.factor * budget)]
         turns, sizes = in_turns(cells[best])
         picks, sizes = best[turns[:budget]], sizes[turns[:budget]]
+        few = pool.take(rows[picks])
         reasons = tuple(
-            because(f"from a cluster with {size} of the most wanted texts", self.scorer, pool, int(row), cluster=size)
-            for row, size in zip(rows[picks], sizes, strict=True)
+            because(f"from a cluster with {size} of the most wanted texts", self.scorer, few, i, cluster=size)
+            for i, size in enumerate(sizes)
         )
         return Selection(rows[picks], scores[picks], np.ones(budget), reasons, picking.tied(scores, budget))
 

@@ -11,6 +11,8 @@ candidates' vectors; never (n, n).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +45,15 @@ def known_vectors(pool: Pool) -> Vectors:
             "represent labelled and open texts with one encoder."
         )
     return np.asarray(pool.known.vectors, dtype=np.float32)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Products inside run on one thread: in a greedy loop the many small ones would mostly wait for each other's."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 def squared(one: Vectors, other: Vectors) -> Vectors:
@@ -98,5 +109,5 @@ class Comparing(picking.Counting, ABC):
         if len(order) <= count or self.keen is None or pool.beliefs is None:
             return order[:count], min(count, len(order))
         scores: Floats = picking.scores_of(self.keen, pool, order[count:])
-        best = np.argsort(-scores, kind="stable")[: max(count // KEEN, budget)]
+        best = picking.smallest(-scores, max(count // KEEN, budget))
         return np.concatenate([order[:count], order[count:][np.sort(best)]]), count

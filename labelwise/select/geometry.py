@@ -14,7 +14,7 @@ import numpy as np
 from labelwise.core import Pool, Reason, Selection, stream
 from labelwise.core.beliefs import Array, Rows
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread, squared
 
 ROUNDS = 8
 """Passes of k-means; with 25, accuracy on Banking77 differed by less than it does between seeds."""
@@ -55,17 +55,18 @@ class KCenter(Comparing):
         if len(centres):
             near = nearest(texts, centres)
             handicap = self._outliers(near)
-        while len(picks) < budget:
-            if picks or len(centres):
-                pick = int(np.argmax(near - handicap))
-            else:
-                pick = int(np.argmin(squares - 2.0 * (texts @ texts.mean(axis=0))))
-            picks.append(pick)
-            reach.append(float(near[pick]))
-            near = np.minimum(near, np.maximum(squares + squares[pick] - 2.0 * (texts @ texts[pick]), 0.0))
-            if len(picks) == 1 and not len(centres):
-                handicap = self._outliers(near)
-            handicap[pick] = np.inf
+        with one_thread():
+            while len(picks) < budget:
+                if picks or len(centres):
+                    pick = int(np.argmax(near - handicap))
+                else:
+                    pick = int(np.argmin(squares - 2.0 * (texts @ texts.mean(axis=0))))
+                picks.append(pick)
+                reach.append(float(near[pick]))
+                near = np.minimum(near, np.maximum(squares + squares[pick] - 2.0 * (texts @ texts[pick]), 0.0))
+                if len(picks) == 1 and not len(centres):
+                    handicap = self._outliers(near)
+                handicap[pick] = np.inf
         distance = np.sqrt(np.array(reach))
         reasons = tuple(Reason(f"far from everything labelled (distance {d:.2f})", distance=d) for d in distance)
         return Selection(rows[picks], distance, np.ones(len(picks)), reasons)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from labelwise.core import Pool, Reason, Scorer, Selection
-from labelwise.core.beliefs import Floats, Rows
+from labelwise.core.beliefs import Array, Floats, Rows
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread
 from labelwise.select.geometry import k_means, nearest
 
 TARGETS = 8192
@@ -20,6 +20,8 @@ BALLS = 500
 """Most centres that the bandwidth is taken from."""
 BLOCK = (512, 4096)
 """Targets and candidates whose kernel is held at a time."""
+FEW = 64
+"""Candidates whose gain is worked out at a time to find the best."""
 SAME = 1e-6
 """Squared distance, from rounding alone, below which two texts are one."""
 NARROWEST = 1e-4
@@ -101,11 +103,11 @@ class Herding(Comparing):
         h2 = self.bandwidth * bandwidth_of(targets, len(known) + budget, int(rng.integers(2**31 - 1)))
         cover = greedy_cover(targets, texts, weights, known, gaussian(h2), budget)
         resembles = " that nothing labelled resembles" if self.scorer is None else ""
-        reasons = []
-        for pick, gain, share in zip(*cover, strict=True):
+        reasons, few = [], pool.take(rows[cover.picks])
+        for i, (gain, share) in enumerate(zip(cover.gains, cover.shares, strict=True)):
             n, words = count(share, pool)
             place = f"stands for about {words}{resembles}"
-            reasons.append(because(place, self.scorer, pool, int(rows[pick]), texts=n, gain=gain))
+            reasons.append(because(place, self.scorer, few, i, texts=n, gain=gain))
         said = remarks(said, by_chance(cover.gains, rows))
         return Selection(rows[cover.picks], cover.gains, np.ones(budget), tuple(reasons), said)
 
@@ -130,7 +132,7 @@ def because(place: str, scorer: Scorer | None, pool: Pool, row: int, **numbers: 
 
 def count(share: float, pool: Pool) -> tuple[int, str]:
     """How many open texts a share of them is, at least 1, as a number and in words."""
-    n = max(1, round(share * (len(pool.candidates()) + picking.rest_of(pool))))
+    n = max(1, round(share * (int(np.count_nonzero(pool.open)) + picking.rest_of(pool))))
     return n, f"{n} text{'s' if n > 1 else ''}"
 
 
@@ -163,41 +165,81 @@ def greedy_cover(
 ) -> Cover:
     """Greedily maximise mean_i weights_i max_j nearness(target_i, j) over j known or picked; ties go to the earlier.
 
-    The exact greedy choice, like Minoux's lazy one, but gains are kept true instead of bounded: a
-    pick changes them only through the targets it is now the nearest to, fewer with every pick,
-    and only their similarities are worked out again. Memory of one BLOCK. With ``lots`` (a size and
-    a generator) every pick is the best of that many candidates drawn afresh, and only theirs are.
+    The exact greedy choice, lazy like Minoux's (1978): a pick changes gains only through the targets it
+    is now the nearest to, fewer with every pick, and only their similarities are worked out again,
+    at once for the few candidates that may be the best and for all in blocks. Memory of one BLOCK. With
+    ``lots`` (a size and a generator) every pick is the best of that many candidates drawn afresh, and only theirs are.
     Once nothing is left to gain, candidates follow in their order with gain 0.
     """
     ground = nearness.at(nearest(targets, known)) if len(known) else np.zeros(len(targets), np.float32)
     kernel, useful = _Kernel.of(targets, candidates, nearness), np.asarray(weights, dtype=np.float32)
     least, left = NEGLIGIBLE * float(useful.sum()), np.ones(len(candidates), dtype=bool)
-    gain = np.zeros(len(candidates)) if lots else kernel.gains(useful, ground, np.ones_like(ground))
+    bounds = None if lots else _Bounds(kernel, useful, kernel.gains(useful, ground, np.ones_like(ground)))
     picks: list[int] = []
     gains, shares = np.zeros(budget), np.zeros(budget)
-    for turn in range(budget):
-        rows = np.flatnonzero(left)
-        if lots and lots[0] < len(rows):
-            rows = np.sort(lots[1].choice(rows, lots[0], replace=False))
-        if lots:
-            gain[rows] = kernel.gains(useful, ground, np.ones_like(ground), rows)
-        # rounding must not decide between copies
-        pick = int(rows[(gain[rows] >= gain[rows].max() * (1 - NEGLIGIBLE)).argmax()])
-        like = kernel.like(pick)
-        new = np.maximum(like - ground, 0.0)
-        worth = float(useful @ new)
-        if worth > least:
-            gains[turn], shares[turn] = worth / len(targets), new.mean(dtype=np.float64)
-        elif not lots:
-            picks += rows[: budget - turn].tolist()
-            break
-        picks.append(pick)
-        left[pick] = False
-        felt = np.flatnonzero((new > NEGLIGIBLE) & (useful > 0))
-        if not lots:
-            gain -= kernel.take(felt).gains(useful[felt], ground[felt], like[felt])
-        ground = np.maximum(ground, like)
+    with one_thread():
+        for turn in range(budget):
+            if bounds:
+                pick = bounds.best(left)
+            elif lots:
+                rows = np.flatnonzero(left)
+                if lots[0] < len(rows):
+                    rows = np.sort(lots[1].choice(rows, lots[0], replace=False))
+                gain = kernel.gains(useful, ground, np.ones_like(ground), rows)
+                pick = int(rows[_among_best(gain).argmax()])
+            like = kernel.like(pick)
+            new = np.maximum(like - ground, 0.0)
+            worth = float(useful @ new)
+            if worth > least:
+                gains[turn], shares[turn] = worth / len(targets), new.mean(dtype=np.float64)
+            elif bounds:
+                picks += np.flatnonzero(left)[: budget - turn].tolist()
+                break
+            picks.append(pick)
+            left[pick] = False
+            if bounds:
+                felt = np.flatnonzero((new > NEGLIGIBLE) & (useful > 0))
+                bounds.fall(felt, ground[felt], like[felt])
+            ground = np.maximum(ground, like)
     return Cover(np.array(picks, dtype=np.intp), gains, shares)
+
+
+def _among_best(gains: Floats) -> Array:
+    """(m,) whether nothing but rounding, which must not decide between copies, parts a gain from the largest."""
+    best = gains.max()
+    return np.asarray(gains >= best - NEGLIGIBLE * abs(best))
+
+
+class _Bounds:
+    """Gains of m candidates, as they were before the last picks: they only fall, so these are bounds."""
+
+    def __init__(self, kernel: _Kernel, weights: Vectors, gains: Floats) -> None:
+        self.kernel, self.weights, self.gains = kernel, weights, gains
+        self.fallen: list[tuple[Rows, Vectors, Vectors]] = []
+
+    def fall(self, targets: Rows, low: Vectors, high: Vectors) -> None:
+        """These targets are now covered up to ``high``, no more up to ``low``."""
+        self.fallen.append((targets, low, high))
+        if sum(len(part[0]) for part in self.fallen) > BLOCK[0]:
+            self.gains -= self._lost()
+            self.fallen = []
+
+    def _lost(self, some: Rows | None = None) -> Floats:
+        targets, low, high = (np.concatenate(parts) for parts in zip(*self.fallen, strict=True))
+        return self.kernel.take(targets).gains(self.weights[targets], low, high, some)
+
+    def best(self, left: Array) -> int:
+        """The first candidate with the largest gain among those left."""
+        gains = np.where(left, self.gains, -np.inf)
+        if self.fallen:
+            sure = ~left
+            some = np.argpartition(gains, -min(FEW, len(gains)))[-FEW:]
+            while len(some := some[~sure[some]]):
+                gains[some] -= self._lost(some)
+                sure[some] = True
+                best = gains[sure].max()
+                some = np.flatnonzero(gains >= best - NEGLIGIBLE * abs(best))
+        return int(_among_best(gains).argmax())
 
 
 class _Kernel(NamedTuple):

@@ -7,9 +7,11 @@ import numpy as np
 from labelwise.core import InputError, Pool
 from labelwise.core.beliefs import Rows
 from labelwise.core.pool import Neighbours
-from labelwise.select.comparing import Vectors, gather
+from labelwise.select.comparing import Vectors, gather, one_thread
 
 BLOCK = 8192
+STEP = 2048
+"""Texts compared at a time, which bounds memory where there are many queries."""
 QUERIES = 256
 GRAIN = 2.0**20
 """Similarities closer than 1/GRAIN are equal, and then ids decide: rounding depends on how texts are sharded."""
@@ -35,7 +37,8 @@ def nearest(pool: Pool, queries: Vectors, k: int, rows: Rows | None = None) -> t
     queries = np.asarray(queries, dtype=np.float32)
     # to find few rows among many, an index would have to be asked for most of what it has
     if pool.neighbours is None or len(rows) <= max(2 * k, BLOCK):
-        near, values = _compared(pool, queries, min(k, len(rows)), rows)
+        with one_thread():
+            near, values = _compared(pool, queries, min(k, len(rows)), rows)
         found[:, : near.shape[1]], cosines[:, : near.shape[1]] = near, values
     else:
         _searched(pool.neighbours, queries, rows, len(pool), found, cosines)
@@ -44,17 +47,23 @@ def nearest(pool: Pool, queries: Vectors, k: int, rows: Rows | None = None) -> t
 
 def _compared(pool: Pool, queries: Vectors, k: int, rows: Rows) -> tuple[Rows, Vectors]:
     order = np.argsort(pool.ids[rows], kind="stable")
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[order] = np.arange(len(rows))
     best: list[tuple[Rows, Vectors]] = []
     for first in range(0, len(queries), QUERIES):
         some = queries[first : first + QUERIES]
         # places among the ids, cosines and what orders them: closeness first, then the id
         places, values, keys = (np.zeros((len(some), 0), dtype) for dtype in (np.intp, np.float32, np.int64))
-        for start in range(0, len(rows), BLOCK):
-            near = some @ gather(pool, rows[order[start : start + BLOCK]]).T
-            at = np.broadcast_to(np.arange(start, start + near.shape[1]), near.shape)
+        for start in range(0, len(rows), STEP):
+            near, at = some @ gather(pool, rows[start : start + STEP]).T, rank[start : start + STEP]
+            if keys.shape[1] == k:
+                # most texts are nearer to no query than the k it has
+                may = (near >= values.min(axis=1, keepdims=True) - np.float32(2 / GRAIN)).any(axis=0)
+                near, at = near[:, may], at[may]
             key = (np.rint(near * GRAIN).astype(np.int64) << 32) - at
             places, values, keys = (
-                np.concatenate(pair, axis=1) for pair in ((places, at), (values, near), (keys, key))
+                np.concatenate(pair, axis=1)
+                for pair in ((places, np.broadcast_to(at, near.shape)), (values, near), (keys, key))
             )
             if keys.shape[1] > k:
                 keep = np.argpartition(keys, -k, axis=1)[:, -k:]

@@ -19,8 +19,8 @@ import numpy as np
 
 from labelwise.core import MissingInput, Pool, Reason, Selection
 from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Floats, Rows, Tagged
-from labelwise.select import fields
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
+from labelwise.select import fields, picking
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread
 from labelwise.select.nearest import nearest, similarity
 from labelwise.select.scorers import name_of
 
@@ -40,7 +40,8 @@ def by_block(pool: Pool, rows: Rows, of: Callable[[Array], Array]) -> Array:
     """``of`` the probabilities (m, c) of some rows, worked out block by block."""
     beliefs: Beliefs = pool.need("beliefs")
     starts = range(0, max(len(rows), 1), BLOCK)
-    return np.concatenate([of(probabilities(beliefs.take(rows[start : start + BLOCK]))) for start in starts])
+    with one_thread():
+        return np.concatenate([of(probabilities(beliefs.take(rows[start : start + BLOCK]))) for start in starts])
 
 
 def answers(pool: Pool) -> Array:
@@ -227,7 +228,7 @@ class RareFirst(Comparing):
         if pool.beliefs is not None:
             probs = by_block(pool, order, lambda probs: probs[:, rare])
             for column in probs.T:
-                likely[np.argsort(-column, kind="stable")[:count]] = True
+                likely[picking.smallest(-column, count)] = True
         if pool.vectors is not None:
             for label in rare:
                 positives = _positives(pool, int(label))
