@@ -1,6 +1,5 @@
 """The expected change of a committee's predictions equals its plain definition, and its batches are spread."""
 
-
 import numpy as np
 import pytest
 
