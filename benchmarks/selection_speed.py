@@ -676,6 +676,12 @@ def against(arguments: argparse.Namespace, found: dict[str, Any], say: Callable[
             found["objectives"] = []
             for row in objectives(small, interpreter, 3):
                 found["objectives"].append(row)
+                if (
+                    "squared distance" not in row["what"]
+                ):  # that one ours gives up a little of for speed: shown, no goal
+                    key = f"objective_{row['ours']}_{row['peer']}".replace(", ", "-").replace(" ", "-")
+                    worse = 1 / row["ratio"] if row["larger_is_better"] else row["ratio"]
+                    targets[key] = goal(worse, 1.001)
                 sense = "more is better" if row["larger_is_better"] else "less is better"
                 say(f"{row['what']} ({sense}): {row['ours']} {row['our_value']:.6g}, "
                     f"{row['peer']} {row['peer_value']:.6g}: {row['ratio']:.4f}")  # fmt: skip
