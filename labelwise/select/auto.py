@@ -46,7 +46,11 @@ class Auto:
         fields.whole("enough", self.enough, 2)
 
     def composed(self, pool: Pool) -> Strategy:
-        """What chooses from this pool. Equal in all shards, as it depends on what they share."""
+        """What chooses from this pool; equal in all shards, as it depends on what they share.
+
+        MissingInput without vectors.
+        """
+        pool.need("vectors")
         parts: list[Strategy] = []
         shares: list[float] = []
         seeds, rare = Seeds(), RareFirst(self.enough)

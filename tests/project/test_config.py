@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from labelwise.core import InputError
 from labelwise.project import starting
 from labelwise.project.config import FILE, LEARNING, fragment, load, parse
-from labelwise.select import Margin, Top, TypiClust
+from labelwise.select import Auto, Margin, Top
 
 TASK = {"kind": "single", "labels": ["bug", "praise"]}
 PLAIN = {"task": TASK}
-TYPICLUST = {"among": 8192, "max_clusters": 500, "neighbours": 20, "smallest": 5}
+AUTO = {"use": "auto", "scorer": {"use": "margin"}, "rare": 0.4, "hinted": 0.5, "enough": 20}
 
 
 def test_every_default_is_written_out():
@@ -25,15 +25,8 @@ def test_every_default_is_written_out():
         "project": {"name": "labelwise project", "seed": 0},
         "encoder": {"use": "static", "centre": True},
         "selection": {
-            "strategy": {
-                "use": "mix",
-                "parts": [
-                    {"use": "typiclust", **TYPICLUST},
-                    {"use": "power", "scorer": {"use": "margin"}, "beta": 4.0, "explore": 0.1},
-                ],
-                "shares": [0.5, 0.5],
-            },
-            "start": {"use": "typiclust", **TYPICLUST},
+            "strategy": AUTO,
+            "start": AUTO,
             "initial": 50, "batch": 50, "budget": 0, "control": 0.1, "evaluation": 0.5, "holdout": 0.0,
             "hints": {},
         },
@@ -50,7 +43,7 @@ def test_what_is_written_out_is_a_config_with_the_same_digest():
     again = parse(config.written_out())
     assert again == config
     assert again.digest() == config.digest()
-    assert parse(PLAIN).selection.start == TypiClust()
+    assert parse(PLAIN).selection.start == Auto()
 
 
 CHANGES = [
