@@ -49,7 +49,11 @@ def known_vectors(pool: Pool) -> Vectors:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Products inside run on one thread: in a greedy loop the many small ones would mostly wait for each other's."""
+    """Products inside run on one thread.
+
+    In a greedy loop the many small ones would mostly wait for each other's, and the last digits would follow
+    the number of threads: what is recorded must not depend on where it was chosen.
+    """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -85,18 +89,21 @@ class Comparing(picking.Counting, ABC):
 
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
         """The candidates, and enough of their near-duplicates to fill a batch."""
-        first, others = self._tiers(pool, picking.salts(rng))
-        rows = np.concatenate([self._candidates(pool, first, budget)[0], others[: max(0, budget - len(first))]])
-        return Nomination(np.sort(rows), self.left(pool, rows))
+        with one_thread():
+            first, others = self._tiers(pool, picking.salts(rng))
+            rows = np.concatenate([self._candidates(pool, first, budget)[0], others[: max(0, budget - len(first))]])
+            return Nomination(np.sort(rows), self.left(pool, rows))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        first, others = self._tiers(pool, picking.salts(rng))
-        chosen = self.pick(pool, *self._candidates(pool, first, budget), min(budget, len(first)), rng)
-        if len(chosen) < budget and len(others):
-            rest = picking.asked(pool, chosen.rows, chosen.rows[:0])
-            more = self.pick(rest, *self._candidates(rest, others, budget), min(budget - len(chosen), len(others)), rng)
-            chosen = Selection.join([chosen, more])
-        return chosen
+        with one_thread():
+            first, others = self._tiers(pool, picking.salts(rng))
+            chosen = self.pick(pool, *self._candidates(pool, first, budget), min(budget, len(first)), rng)
+            missing = min(budget - len(chosen), len(others))
+            if missing:
+                rest = picking.asked(pool, chosen.rows, chosen.rows[:0])
+                more = self.pick(rest, *self._candidates(rest, others, budget), missing, rng)
+                chosen = Selection.join([chosen, more])
+            return chosen
 
     def _tiers(self, pool: Pool, salt: picking.Salts) -> tuple[Rows, Rows]:
         rows = pool.candidates()

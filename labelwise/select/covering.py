@@ -13,7 +13,7 @@ import numpy as np
 from labelwise.core import Pool, Scorer, Selection
 from labelwise.core.beliefs import Array, Rows
 from labelwise.select import fields, herding
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread, squared
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
 from labelwise.select.geometry import DIAMETER, clusters
 from labelwise.select.herding import TARGETS, Nearness, because, by_chance, count, greedy_cover, remarks, wanted
 
@@ -186,8 +186,7 @@ class Determinant(Comparing):
             return Selection.join([])
         scores, said = wanted(self.scorer, pool, rows, budget)
         quality = 2.0 * self.alpha * scores
-        with one_thread():
-            picks, new = largest_volume(texts, quality, budget)
+        picks, new = largest_volume(texts, quality, budget)
         if len(picks) < budget < len(rows):
             how = "chosen at random" if self.scorer is None else "the best by score"
             said = remarks(said, f"{len(picks)} texts span all there is: the other {budget - len(picks)} are {how}")

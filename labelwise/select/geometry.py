@@ -55,18 +55,17 @@ class KCenter(Comparing):
         if len(centres):
             near = nearest(texts, centres)
             handicap = self._outliers(near)
-        with one_thread():
-            while len(picks) < budget:
-                if picks or len(centres):
-                    pick = int(np.argmax(near - handicap))
-                else:
-                    pick = int(np.argmin(squares - 2.0 * (texts @ texts.mean(axis=0))))
-                picks.append(pick)
-                reach.append(float(near[pick]))
-                near = np.minimum(near, np.maximum(squares + squares[pick] - 2.0 * (texts @ texts[pick]), 0.0))
-                if len(picks) == 1 and not len(centres):
-                    handicap = self._outliers(near)
-                handicap[pick] = np.inf
+        while len(picks) < budget:
+            if picks or len(centres):
+                pick = int(np.argmax(near - handicap))
+            else:
+                pick = int(np.argmin(squares - 2.0 * (texts @ texts.mean(axis=0))))
+            picks.append(pick)
+            reach.append(float(near[pick]))
+            near = np.minimum(near, np.maximum(squares + squares[pick] - 2.0 * (texts @ texts[pick]), 0.0))
+            if len(picks) == 1 and not len(centres):
+                handicap = self._outliers(near)
+            handicap[pick] = np.inf
         distance = np.sqrt(np.array(reach))
         reasons = tuple(Reason(f"far from everything labelled (distance {d:.2f})", distance=d) for d in distance)
         return Selection(rows[picks], distance, np.ones(len(picks)), reasons)
@@ -158,8 +157,9 @@ def k_means(texts: Vectors, k: int, seed: int, weights: Array | None = None) -> 
         weights = np.maximum(weights / max(float(weights.mean()), 1e-30), 1e-3).astype(np.float32)
         arrival = stream(seed, "centres").exponential(size=len(texts)) / weights
         first = texts[np.argsort(arrival, kind="stable")[:k]]
-    means.train(texts, weights=weights, init_centroids=first)
-    apart, cells = means.index.search(texts, 1)
+    with one_thread():  # here too, as faiss may have come in only now
+        means.train(texts, weights=weights, init_centroids=first)
+        apart, cells = means.index.search(texts, 1)
     return Means(cells[:, 0], np.maximum(apart[:, 0], 0.0), np.asarray(means.centroids))
 
 

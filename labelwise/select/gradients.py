@@ -14,7 +14,7 @@ import numpy as np
 from labelwise.core import Pool, Reason, Scorer, Selection
 from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Floats, Multilabel, Rows, Tagged
 from labelwise.select import fields
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
 from labelwise.select.scorers import Margin, torn
 
 SURE = 1e-6
@@ -83,8 +83,7 @@ class Badge(Comparing):
         said, texts = residuals(pool.need("beliefs"), rows), gather(pool, rows)
         if self.centre and len(rows):
             _centred(texts, sample)
-        with one_thread():
-            picks, distances, chances, chosen = seeding(said, texts, budget, rng)
+        picks, distances, chances, chosen = seeding(said, texts, budget, rng)
         if not chosen:
             return at_random(rows, budget, NOTHING)
         reasons = [f"most to learn from, torn {torn(pool, int(row))[0]}" for row in rows[picks[:1]]]
@@ -180,8 +179,7 @@ class Bait(Comparing):
         fisher = (texts[:sample].T @ texts[:sample]).astype(np.float64) / sample
         seen = (known.T @ known).astype(np.float64)
         inverse = np.linalg.inv(self.ridge * np.eye(len(seen)) + seen).astype(np.float64)
-        with one_thread():
-            picks, shares = narrowing(texts, fisher, inverse, budget)
+        picks, shares = narrowing(texts, fisher, inverse, budget)
         reasons = tuple(
             Reason(f"would narrow what the model does not know of the pool by {share:.1%}", narrowing=share)
             for share in shares

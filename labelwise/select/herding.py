@@ -11,7 +11,7 @@ import numpy as np
 from labelwise.core import Pool, Reason, Scorer, Selection
 from labelwise.core.beliefs import Array, Floats, Rows
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
 from labelwise.select.geometry import k_means, nearest
 
 TARGETS = 8192
@@ -177,30 +177,29 @@ def greedy_cover(
     bounds = None if lots else _Bounds(kernel, useful, kernel.gains(useful, ground, np.ones_like(ground)))
     picks: list[int] = []
     gains, shares = np.zeros(budget), np.zeros(budget)
-    with one_thread():
-        for turn in range(budget):
-            if bounds:
-                pick = bounds.best(left)
-            elif lots:
-                rows = np.flatnonzero(left)
-                if lots[0] < len(rows):
-                    rows = np.sort(lots[1].choice(rows, lots[0], replace=False))
-                gain = kernel.gains(useful, ground, np.ones_like(ground), rows)
-                pick = int(rows[_among_best(gain).argmax()])
-            like = kernel.like(pick)
-            new = np.maximum(like - ground, 0.0)
-            worth = float(useful @ new)
-            if worth > least:
-                gains[turn], shares[turn] = worth / len(targets), new.mean(dtype=np.float64)
-            elif bounds:
-                picks += np.flatnonzero(left)[: budget - turn].tolist()
-                break
-            picks.append(pick)
-            left[pick] = False
-            if bounds:
-                felt = np.flatnonzero((new > NEGLIGIBLE) & (useful > 0))
-                bounds.fall(felt, ground[felt], like[felt])
-            ground = np.maximum(ground, like)
+    for turn in range(budget):
+        if bounds:
+            pick = bounds.best(left)
+        elif lots:
+            rows = np.flatnonzero(left)
+            if lots[0] < len(rows):
+                rows = np.sort(lots[1].choice(rows, lots[0], replace=False))
+            gain = kernel.gains(useful, ground, np.ones_like(ground), rows)
+            pick = int(rows[_among_best(gain).argmax()])
+        like = kernel.like(pick)
+        new = np.maximum(like - ground, 0.0)
+        worth = float(useful @ new)
+        if worth > least:
+            gains[turn], shares[turn] = worth / len(targets), new.mean(dtype=np.float64)
+        elif bounds:
+            picks += np.flatnonzero(left)[: budget - turn].tolist()
+            break
+        picks.append(pick)
+        left[pick] = False
+        if bounds:
+            felt = np.flatnonzero((new > NEGLIGIBLE) & (useful > 0))
+            bounds.fall(felt, ground[felt], like[felt])
+        ground = np.maximum(ground, like)
     return Cover(np.array(picks, dtype=np.intp), gains, shares)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threadpoolctl import threadpool_limits
+
 from labelwise.core import Event, stream
 from labelwise.project.components import describe
 from labelwise.project.config import Config
@@ -18,13 +20,15 @@ def select_batch(workspace: Workspace) -> Event:
     number, settings = len(ledger.batches), config.selection
     strategy = settings.strategy if number or ledger.champion else settings.start
     shown = pools(workspace, ledger)
-    batch = choose(
-        shown,
-        strategy,
-        batch_size(config, ledger),
-        settings.control,
-        lambda purpose: stream(config.project.seed, "select", number, purpose),
-    )
+    # one thread a product, as in training: the last digits of what is recorded must not follow the machine
+    with threadpool_limits(1):
+        batch = choose(
+            shown,
+            strategy,
+            batch_size(config, ledger),
+            settings.control,
+            lambda purpose: stream(config.project.seed, "select", number, purpose),
+        )
     shards = list(ledger.shards)
     arms = _arms(workspace, ledger, list(batch.arm))
     items = [
