@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -31,7 +31,9 @@ class Examples:
 
     targets (n,) int64 or (n, c) bool as ``Task.targets`` makes them; weights (n,) > 0;
     vectors (n, d) or None; texts n strings or None; groups (n,) int, examples of one group
-    (near-duplicates) must not be split between training and held-out folds.
+    (near-duplicates) must not be split between training and held-out folds. ``blocks`` are the
+    widths of the parts that vectors are joined from, () for one. ``unlabelled`` gives at most so
+    many open texts, a uniform sample, as vectors (m, d) or as texts.
     """
 
     task: Task
@@ -40,12 +42,22 @@ class Examples:
     vectors: Array | None = None
     texts: Sequence[str] | None = None
     groups: Array | None = None
+    blocks: tuple[int, ...] = ()
+    unlabelled: Callable[[int], Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("weights", "vectors", "texts", "groups"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.targets):
                 raise ContractError(f"examples.{name} has {len(value)} entries for {len(self.targets)} targets")
+
+    def take(self, rows: Array) -> Examples:
+        """Some of the examples, in the order given."""
+        texts = None if self.texts is None else [self.texts[row] for row in rows]
+        vectors, groups = (None if part is None else part[rows] for part in (self.vectors, self.groups))
+        return replace(
+            self, targets=self.targets[rows], weights=self.weights[rows], vectors=vectors, texts=texts, groups=groups
+        )
 
     def __len__(self) -> int:
         return len(self.targets)

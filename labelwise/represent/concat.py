@@ -40,7 +40,12 @@ class Concat(Unfitted):
 
     @property
     def dimensions(self) -> int:
-        return sum(part.dimensions for part in self.parts)
+        return sum(self.blocks)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The width of each part: a trainer may weigh them anew (``Examples.blocks``)."""
+        return tuple(part.dimensions for part in self.parts)
 
     def fit(self, sample: Sequence[str], rng: np.random.Generator) -> _Fitted:
         """Fit every part on the same sample, each with a generator of its own."""

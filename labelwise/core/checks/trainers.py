@@ -51,13 +51,6 @@ def _noise(n: int, seed: int, *, copies: int = 1) -> Examples:
     return Examples(_task(2), targets, np.ones(len(groups)), vectors.astype(np.float32), texts, groups)
 
 
-def _take(examples: Examples, rows: Array) -> Examples:
-    vectors = None if examples.vectors is None else examples.vectors[rows]
-    texts = None if examples.texts is None else [examples.texts[i] for i in rows]
-    groups = None if examples.groups is None else examples.groups[rows]
-    return Examples(examples.task, examples.targets[rows], examples.weights[rows], vectors, texts, groups)
-
-
 def _fit(trainer: Trainer, examples: Examples, start: Model | None = None, seed: int = 0) -> Model:
     return trainer.fit(examples, start, stream(seed, "trainer fit"))
 
@@ -84,8 +77,8 @@ def learns_separable_data(trainer: Trainer) -> None:
     for n, classes, seed in SIZES:
         for kind in ("single", "multi"):
             both = _examples(2 * n, classes, seed, kind=kind)
-            model = _fit(trainer, _take(both, np.arange(n)))
-            new = _take(both, np.arange(n, 2 * n))
+            model = _fit(trainer, both.take(np.arange(n)))
+            new = both.take(np.arange(n, 2 * n))
             right = np.mean(_believe(trainer, model, new).hard() == new.targets)
             ensure(right >= 0.9, f"{right:.0%} right on separable {kind} data with {n} texts")
 
@@ -124,7 +117,7 @@ def survives_one_class_only(trainer: Trainer) -> None:
 def says_when_there_is_nothing_to_learn(trainer: Trainer) -> None:
     """No examples end in one of Labelwise's own errors."""
     try:
-        _fit(trainer, _take(_examples(4, 2, 0), np.arange(0)))
+        _fit(trainer, _examples(4, 2, 0).take(np.arange(0)))
     except LabelwiseError:
         return
     ensure(False, "fitted a model to no examples")
@@ -135,7 +128,7 @@ def starts_change_nothing(trainer: Trainer) -> None:
     for n, classes, seed in SIZES:
         examples = _examples(n, classes, seed)
         cold = _fit(trainer, examples)
-        for earlier in (_fit(trainer, _take(examples, np.arange(n // 2))), _fit(trainer, _noise(n, seed)), cold):
+        for earlier in (_fit(trainer, examples.take(np.arange(n // 2))), _fit(trainer, _noise(n, seed)), cold):
             warm = _fit(trainer, examples, earlier)
             _near(_probs(_believe(trainer, warm, examples)), _probs(_believe(trainer, cold, examples)), "the start")
 
@@ -156,7 +149,7 @@ def holds_out_what_it_says(trainer: Trainer) -> None:
             right = float(np.mean(held_out.hard() == noise.targets))
             # 80 fair coins come up right more than 0.72 of the time once in 25,000 tries
             ensure(right <= 0.72, f"held-out beliefs are right on {right:.0%} of coin flips: they saw the labels")
-    shuffled = _take(_examples(90, 3, 5), stream(0, "shuffle").permutation(90))
+    shuffled = _examples(90, 3, 5).take(stream(0, "shuffle").permutation(90))
     held_out = _fit(trainer, shuffled).held_out
     in_order = held_out is not None and np.mean(held_out.hard() == shuffled.targets) >= 0.9
     ensure(in_order, "held-out beliefs are not in the order of the examples")
@@ -196,7 +189,7 @@ def does_not_care_about_order(trainer: Trainer) -> None:
         doubtful = stream(seed, "doubt").random(n) < 0.25
         targets = np.where(doubtful, (clean.targets + 1) % classes, clean.targets)
         examples = Examples(clean.task, targets, clean.weights, clean.vectors, clean.texts)
-        turned = _take(examples, stream(seed, "order").permutation(n))
+        turned = examples.take(stream(seed, "order").permutation(n))
         one, other = (_probs(_believe(trainer, _fit(trainer, e), examples)) for e in (examples, turned))
         _near(one, other, "the order of the examples")
 
@@ -205,7 +198,7 @@ def respects_weights(trainer: Trainer) -> None:
     """Of two answers about equal texts the heavier one is believed."""
     for n in (20, 60):
         both = _examples(n, 1, n, labels=2)
-        doubled = _take(both, np.repeat(np.arange(n), 2))
+        doubled = both.take(np.repeat(np.arange(n), 2))
         targets = np.arange(2 * n) % 2
         for heavy in (0, 1):
             weights = np.where(targets == heavy, 5.0, 1.0)

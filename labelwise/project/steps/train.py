@@ -61,15 +61,17 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
     """Fit the model that a run record describes. Used for training and for reproducing alike."""
     config = configs.parse(entry["config"])
     rows, _ = read_snapshot(workspace, entry["snapshot"])
-    columns = part(rows, "train")
+    columns, reads = part(rows, "train"), config.trainer.reads
     ids = columns["id"]
     examples = Examples(
         task=config.task,
         targets=config.task.targets(answers(config.task, columns["label"])),
         weights=np.array(columns["weight"]),
-        vectors=workspace.vectors_of(ids, entry["encoder"]) if config.trainer.reads == "vectors" else None,
-        texts=workspace.texts.get(list(workspace.now().shards), ids) if config.trainer.reads == "texts" else None,
+        vectors=workspace.vectors_of(ids, entry["encoder"]) if reads == "vectors" else None,
+        texts=workspace.texts.get(list(workspace.now().shards), ids) if reads == "texts" else None,
         groups=groups_of(workspace, entry["division"], ids),
+        blocks=getattr(config.encoder, "blocks", ()),
+        unlabelled=lambda count: _unlabelled(workspace, entry, rows["id"].to_pylist(), reads, count),
     )
     start: Model | None = workspace.model(entry["start_from"]) if entry["start_from"] else None
     # Many small products: more threads than one only wait for each other, and differ in the last bits.
@@ -77,6 +79,22 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
         model = config.trainer.fit(examples, start, stream(entry["seed"], "train", entry["version"]))
     state = model.state()
     return State(state.arrays, {**state.facts, "examples": len(examples)})
+
+
+def _unlabelled(workspace: Workspace, entry: dict[str, Any], known: list[str], reads: str, count: int) -> Any:
+    """A uniform sample of the pool's texts that the data version has not: vectors (m, d), or texts.
+
+    Depends on the run record alone, so that a reproduced model sees the same.
+    """
+    division = workspace.artefacts.get(ref(entry["division"])).arrays
+    shards = [name.removeprefix("split/") for name in division if name.startswith("split/")]
+    ids = np.concatenate([workspace.ids(shard)[division[f"split/{shard}"] == 0] for shard in shards])
+    ids = np.sort(ids[~np.isin(ids, np.array(known, dtype="S32"))])
+    rng = stream(entry["seed"], "unlabelled", entry["version"])
+    chosen = [i.decode() for i in ids[np.sort(rng.permutation(len(ids))[:count])]]
+    if reads == "texts":
+        return workspace.texts.get(list(workspace.now().shards), chosen)
+    return workspace.vectors_of(chosen, entry["encoder"])
 
 
 def calibrate(workspace: Workspace) -> None:
