@@ -35,7 +35,7 @@ class Auto:
     """
 
     scorer: Scorer = field(default_factory=Margin)
-    rare: float = 0.4
+    rare: float = 0.6
     hinted: float = 0.5
     enough: int = 20
 

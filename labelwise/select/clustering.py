@@ -13,7 +13,7 @@ import numpy as np
 from labelwise.core import Pool, Scorer, Selection
 from labelwise.core.beliefs import Array, Rows
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, squared
+from labelwise.select.comparing import Comparing, Scored, Vectors, gather, squared
 from labelwise.select.geometry import clusters, k_means
 from labelwise.select.herding import because, count, remarks, wanted
 from labelwise.select.scorers import Margin
@@ -25,7 +25,7 @@ MOST = 500
 
 
 @dataclass(frozen=True)
-class KMeans(Comparing):
+class KMeans(Scored):
     """The texts nearest to the centres of as many clusters as the batch has texts.
 
     With a scorer, clusters are weighted by it, so that centres lie where it wants texts: CLUE (Prabhu,
@@ -38,22 +38,9 @@ class KMeans(Comparing):
     Trap: what is labelled plays no part; without a scorer that changes, rounds ask about the same places.
     """
 
-    scorer: Scorer | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scorer is not None:
-            fields.scorer("scorer", self.scorer)
-
-    @property
-    def keen(self) -> Scorer | None:
-        return self.scorer
-
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows by weight of their cluster; the score is its share of all weight."""
         texts = gather(pool, rows)
-        if not budget:
-            return Selection.join([])
         weights, said = wanted(self.scorer, pool, rows, budget)
         means = k_means(texts, budget, int(rng.integers(2**31 - 1)), None if self.scorer is None else weights)
         worth = np.bincount(means.cells, weights, minlength=budget) / weights.sum()
@@ -112,8 +99,6 @@ class ClusterMargin(Comparing):
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order of turns; the score is the scorer's."""
         scores = picking.scores_of(self.scorer, pool, rows)
-        if not budget:
-            return Selection.join([])
         if pool.clusters is not None:
             cells = pool.clusters[rows]
         else:

@@ -69,23 +69,16 @@ def squared(one: Vectors, other: Vectors) -> Vectors:
     return np.asarray(np.maximum(apart, 0.0, out=apart))
 
 
-@dataclass(frozen=True)
-class Comparing(picking.Counting, ABC):
-    """Chooses among at most ``among`` open texts at random, and the best by a scorer where it has one; 0 = all."""
+class Tiered(picking.Counting, ABC):
+    """Chooses among candidates; one text of every near-duplicate group comes before all others."""
 
-    among: int = field(default=AMONG, kw_only=True)
-
-    def __post_init__(self) -> None:
-        fields.whole("among", self.among, 0)
-
-    @property
-    def keen(self) -> Scorer | None:
-        """The scorer whose best take part besides the random sample."""
-        return None
+    @abstractmethod
+    def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
+        """Which of the rows take part, in the order of their noise, and how many of them are a uniform sample."""
 
     @abstractmethod
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
-        """min(budget, len(rows)) of ``rows``, best first; the first ``sample`` rows are the uniform sample."""
+        """``budget`` of ``rows``, from 1 to all, best first; the first ``sample`` rows are the uniform sample."""
 
     def nominate(self, pool: Pool, budget: int, rng: np.random.Generator) -> Nomination:
         """The candidates, and enough of their near-duplicates to fill a batch."""
@@ -97,7 +90,10 @@ class Comparing(picking.Counting, ABC):
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         with one_thread():
             first, others = self._tiers(pool, picking.salts(rng))
-            chosen = self.pick(pool, *self._candidates(pool, first, budget), min(budget, len(first)), rng)
+            count = min(budget, len(first))
+            if not count:
+                return Selection.join([])
+            chosen = self.pick(pool, *self._candidates(pool, first, budget), count, rng)
             missing = min(budget - len(chosen), len(others))
             if missing:
                 rest = picking.asked(pool, chosen.rows, chosen.rows[:0])
@@ -110,6 +106,21 @@ class Comparing(picking.Counting, ABC):
         order = rows[np.argsort(picking.race(pool.ids[rows], salt.ties), kind="stable")]
         return picking.apart(order, pool.groups)
 
+
+@dataclass(frozen=True)
+class Comparing(Tiered):
+    """Chooses among at most ``among`` open texts at random, and the best by a scorer where it has one; 0 = all."""
+
+    among: int = field(default=AMONG, kw_only=True)
+
+    def __post_init__(self) -> None:
+        fields.whole("among", self.among, 0)
+
+    @property
+    def keen(self) -> Scorer | None:
+        """The scorer whose best take part besides the random sample."""
+        return None
+
     def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
         """The candidates in the order of their noise, sample first, and the size of the sample."""
         count = max(self.among, budget) if self.among else len(order)
@@ -118,3 +129,19 @@ class Comparing(picking.Counting, ABC):
         scores: Floats = picking.scores_of(self.keen, pool, order[count:])
         best = picking.smallest(-scores, max(count // KEEN, budget))
         return np.concatenate([order[:count], order[count:][np.sort(best)]]), count
+
+
+@dataclass(frozen=True)
+class Scored(Comparing):
+    """Compares texts, and weighs them by a scorer where it has one."""
+
+    scorer: Scorer | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scorer is not None:
+            fields.scorer("scorer", self.scorer)
+
+    @property
+    def keen(self) -> Scorer | None:
+        return self.scorer

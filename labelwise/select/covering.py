@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from labelwise.core import Pool, Scorer, Selection
+from labelwise.core import Pool, Selection
 from labelwise.core.beliefs import Array, Rows
 from labelwise.select import fields, herding
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
+from labelwise.select.comparing import Comparing, Scored, Vectors, gather, known_vectors, squared
 from labelwise.select.geometry import DIAMETER, clusters
 from labelwise.select.herding import TARGETS, Nearness, because, by_chance, count, greedy_cover, remarks, wanted
 
@@ -48,8 +48,6 @@ class ProbCover(Comparing):
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the share of targets that each covers first."""
         known = known_vectors(pool)
-        if not budget:
-            return Selection.join([])
         texts = gather(pool, rows)
         targets = texts[: min(sample, TARGETS)]
         cells = clusters(targets, min(_classes(pool), len(targets)), int(rng.integers(2**31 - 1)))
@@ -95,7 +93,7 @@ def within(radius: float) -> Nearness:
 
 
 @dataclass(frozen=True)
-class FacilityLocation(Comparing):
+class FacilityLocation(Scored):
     """Picks the texts that best stand in for all: every text is served by the most similar pick.
 
     Greedily maximises sum_i u_i max_j s(i, j) over j labelled or picked, with s = (1 + cosine) / 2 and
@@ -111,25 +109,16 @@ class FacilityLocation(Comparing):
     Trap: similarities of texts are high everywhere, so it cares for the middle; Herding sees crowds.
     """
 
-    scorer: Scorer | None = None
     stochastic: float = 0.0
     among: int = field(default=4096, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scorer is not None:
-            fields.scorer("scorer", self.scorer)
         fields.number("stochastic", self.stochastic, 0.0, 0.5)
-
-    @property
-    def keen(self) -> Scorer | None:
-        return self.scorer
 
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the gain: the mean over targets of weight times new similarity."""
         known = known_vectors(pool)
-        if not budget:
-            return Selection.join([])
         texts = gather(pool, rows)
         targets = texts[: min(sample, TARGETS)]
         weights, said = wanted(self.scorer, pool, rows[: len(targets)], budget)
@@ -153,7 +142,7 @@ def cosine() -> Nearness:
 
 
 @dataclass(frozen=True)
-class Determinant(Comparing):
+class Determinant(Scored):
     """The batch whose vectors span the largest volume, longer the better their scores.
 
     The greedy most probable set of a determinantal point process with kernel q_i cos(i, j) q_j,
@@ -166,24 +155,15 @@ class Determinant(Comparing):
     a volume, the rest follow by score, and the batch says so; what is labelled plays no part.
     """
 
-    scorer: Scorer | None = None
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scorer is not None:
-            fields.scorer("scorer", self.scorer)
         fields.number("alpha", self.alpha, 0.0, 100.0)
-
-    @property
-    def keen(self) -> Scorer | None:
-        return self.scorer
 
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is what each adds to log det."""
         texts = gather(pool, rows)
-        if not budget:
-            return Selection.join([])
         scores, said = wanted(self.scorer, pool, rows, budget)
         quality = 2.0 * self.alpha * scores
         picks, new = largest_volume(texts, quality, budget)

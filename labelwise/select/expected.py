@@ -47,8 +47,6 @@ class CoreMSE(Comparing):
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows by falling score, the expected squared movement of the pool's probabilities."""
         beliefs: Beliefs = pool.need("beliefs")
-        if not budget:
-            return Selection.join([])
         moves = movements(beliefs, rows, rows[: min(sample, self.estimation)])
         scores = moves.mean(axis=1, dtype=np.float64)
         if scores.max() - scores.min() <= 1e-12:

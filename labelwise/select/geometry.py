@@ -117,8 +117,6 @@ class TypiClust(Comparing):
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the typicality."""
         known = known_vectors(pool)
-        if not budget:
-            return Selection.join([])
         texts = np.concatenate([known, gather(pool, rows)])
         seed = int(rng.integers(2**31 - 1))
         cells = clusters(texts, min(len(known) + budget, self.max_clusters, len(texts)), seed)

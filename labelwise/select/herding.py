@@ -11,7 +11,7 @@ import numpy as np
 from labelwise.core import Pool, Reason, Scorer, Selection
 from labelwise.core.beliefs import Array, Floats, Rows
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors
+from labelwise.select.comparing import Scored, Vectors, gather, known_vectors
 from labelwise.select.geometry import k_means, nearest
 
 TARGETS = 8192
@@ -61,7 +61,7 @@ class Cover(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Herding(Comparing):
+class Herding(Scored):
     """Covers the pool with soft balls around what was asked; a scorer makes it cover what is wanted.
 
     Greedily maximises sum_i u_i max_j k(i, j) over a uniform sample of open texts i, with j labelled
@@ -79,24 +79,15 @@ class Herding(Comparing):
     O(m t d (1 + log((labelled + budget) / labelled))) for m candidates and t <= TARGETS texts to cover.
     """
 
-    scorer: Scorer | None = None
     bandwidth: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scorer is not None:
-            fields.scorer("scorer", self.scorer)
         fields.number("bandwidth", self.bandwidth, 1e-3, 1e3)
-
-    @property
-    def keen(self) -> Scorer | None:
-        return self.scorer
 
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the gain: the mean over targets of weight times new kernel."""
         known = known_vectors(pool)
-        if not budget:
-            return Selection.join([])
         texts = gather(pool, rows)
         targets = texts[: min(sample, TARGETS)]
         weights, said = wanted(self.scorer, pool, rows[: len(targets)], budget)

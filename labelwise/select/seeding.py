@@ -6,8 +6,8 @@ relevance, the rule of technology-assisted review: Cormack and Grossman 2014, "E
 Machine-Learning Protocols for Technology-Assisted Review in Electronic Discovery") until some ten
 are found, from a seed that is biased to the class (Ein-Dor et al. 2020, "Active Learning for BERT:
 An Empirical Study"). Both strategies are deterministic but for ties: nothing can be estimated from
-their picks. Over shards they choose what they would choose over one array; near-duplicates that lie
-in several shards may take the places of the last of ``among``.
+their picks. Over shards they choose what they would choose over one array; of near-duplicates that lie
+in several shards, another may stand for the group.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelwise.core import MissingInput, Pool, Reason, Selection
-from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Floats, Rows, Tagged
+from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Rows, Tagged
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread
+from labelwise.select.comparing import Comparing, Tiered, Vectors, gather, known_vectors, one_thread
 from labelwise.select.nearest import nearest, similarity
 from labelwise.select.scorers import name_of
 
@@ -75,34 +75,29 @@ def rare_classes(targets: Array, classes: int, enough: int) -> Rows:
     return rare[np.argsort(counts[rare], kind="stable")]
 
 
-def relevance(pool: Pool, rows: Rows, label: int) -> Floats:
-    """(m,) in (0, 1): how likely each row is of a class, compared with the other rows; 1 = most likely.
+def relevance(pool: Pool, rows: Rows, labels: Rows) -> Array:
+    """(len(labels), m) how likely each row is of each class; only compared within a class. Higher = likelier.
 
-    Mean of two ranks, that of the model's probability and that of the cosine to the nearest labelled
-    text of the class; one of them where the pool lacks the other. Ranks, as a model that has seen
-    three texts of a class gives it small probabilities in a good order. Equal values have their mean
-    rank, so a model that tells nothing apart leaves the order to the vectors. O(m (log m + positives d)).
+    Cosines of the text to what is labelled: their mean over texts of the class less that over all others,
+    one product with the difference of two centroids (Rocchio 1971, "Relevance Feedback in Information
+    Retrieval"). What the model says decides only where the pool has no vectors: of a class it has seen three
+    texts of, it knows little. O(m len(labels) d).
     """
-    ranks = []
-    if pool.beliefs is not None:
-        ranks.append(_ranked(by_block(pool, rows, lambda probs: probs[:, label])))
-    if pool.vectors is not None:
-        # on a grid: the last digits of a product of matrices depend on their shape
-        ranks.append(_ranked(np.round(similarity(gather(pool, rows), _positives(pool, label)), 6)))
-    if not ranks:
-        pool.need("beliefs")
-    return np.asarray(np.mean(ranks, axis=0))
-
-
-def _ranked(values: Array) -> Floats:
-    line = np.sort(values)
-    both = np.searchsorted(line, values, side="left") + np.searchsorted(line, values, side="right")
-    return np.asarray(both / (2.0 * max(len(values), 1)))
-
-
-def _positives(pool: Pool, label: int) -> Vectors:
+    if pool.vectors is None:
+        return by_block(pool, rows, lambda probs: probs[:, labels]).T
     targets = answers(pool)
-    return known_vectors(pool)[: len(targets)][having(targets, label)]
+    known = known_vectors(pool)[: len(targets)]
+    total, towards = known.sum(axis=0), np.empty((len(labels), known.shape[1]), np.float32)
+    for place, label in enumerate(labels):
+        own = having(targets, int(label))
+        inside = known[own].sum(axis=0)
+        towards[place] = inside / own.sum() - (total - inside) / max(np.count_nonzero(~own), 1)
+    said = np.empty((len(labels), len(rows)), np.float32)
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        # on a grid: the last digits of a product of matrices depend on their shape
+        said[:, part] = np.round(towards @ gather(pool, rows[part]).T, 6)
+    return said
 
 
 def in_turn(
@@ -193,19 +188,17 @@ class Seeds(Comparing):
 
 
 @dataclass(frozen=True)
-class RareFirst(Comparing):
+class RareFirst(Tiered):
     """The likeliest texts of the classes that have some labels but fewer than ``enough``, while others have many.
 
     See ``rare_classes`` and ``relevance``; asks for the rare class with the fewest labels. Raises
-    MissingInput when no class is rare. For each rare class the likeliest by the model and the nearest
-    to its labelled texts take part, some ``among`` in all (0 = all), at least a batch each.
-    O(n (c + positives d)) without an index.
+    MissingInput when no class is rare. O(n rare d): one product with as many directions as there are
+    rare classes, in one sweep over the vectors.
     """
 
     enough: int = 10
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         fields.whole("enough", self.enough, 2)
 
     def lacking(self, pool: Pool) -> tuple[Rows, Array]:
@@ -220,41 +213,30 @@ class RareFirst(Comparing):
         return rare, belongs(targets, classes).sum(axis=0)[rare]
 
     def _candidates(self, pool: Pool, order: Rows, budget: int) -> tuple[Rows, int]:
+        """The ``budget`` likeliest of each rare class."""
         rare = self.lacking(pool)[0]
-        if not self.among:
-            return order, len(order)
-        count = max(self.among // (2 * len(rare)), budget)
-        likely = np.zeros(len(order), dtype=bool)
-        if pool.beliefs is not None:
-            probs = by_block(pool, order, lambda probs: probs[:, rare])
-            for column in probs.T:
-                likely[picking.smallest(-column, count)] = True
-        if pool.vectors is not None:
-            for label in rare:
-                positives = _positives(pool, int(label))
-                near = nearest(pool, positives, max(count // len(positives), budget), order)[0]
-                likely |= np.isin(order, near)
-        rows = order[likely]
+        none = np.zeros(0), np.zeros(0, dtype=np.intp)
+        best, places = [none] * len(rare), np.argsort(order)
+        for start in range(0, len(order), BLOCK):
+            # in the order of storage, so that vectors are read in one sweep
+            some = places[start : start + BLOCK]
+            for i, wanted in enumerate(relevance(pool, order[some], rare)):
+                keys, at = best[i]
+                may = -wanted <= (keys[-1] if len(keys) >= budget > 0 else np.inf)
+                keys, at = np.concatenate([keys, -wanted[may]]), np.concatenate([at, some[may]])
+                keep = picking.smallest(keys, budget, at.astype(np.float64))
+                best[i] = keys[keep], at[keep]
+        rows = order[np.unique(np.concatenate([at for _, at in best]))]
         return rows, len(rows)
 
     def pick(self, pool: Pool, rows: Rows, sample: int, budget: int, rng: np.random.Generator) -> Selection:
         """Rows in the order picked; the score is the relevance for the class asked for."""
         rare, counts = self.lacking(pool)
-        wanted = np.stack([relevance(pool, rows, int(label)) for label in rare])
+        wanted = relevance(pool, rows, rare)
         picks, turns, _ = in_turn(wanted, counts, budget, np.zeros(len(rows), dtype=bool))
-        reasons = tuple(
-            self._reason(pool, int(row), int(rare[turn]), int(counts[turn]))
-            for row, turn in zip(rows[picks], turns, strict=True)
-        )
-        return Selection(rows[picks], wanted[turns, picks], np.ones(len(picks)), reasons)
-
-    def _reason(self, pool: Pool, row: int, label: int, labelled: int) -> Reason:
-        figures: dict[str, float] = {"labelled": labelled}
-        at = np.array([row])
-        if pool.beliefs is not None:
-            figures["probability"] = float(by_block(pool, at, lambda probs: probs[:, label])[0])
-        else:
-            figures["cosine"] = float(similarity(gather(pool, at), _positives(pool, label))[0])
-        name, value = list(figures.items())[-1]
-        why = f"likely the rare class {name_of(pool, label)} ({labelled} labels so far, {name} {value:.2f})"
-        return Reason(why, **figures)
+        scores = wanted[turns, picks].astype(np.float64)
+        reasons = []
+        for turn, score in zip(turns, scores, strict=True):
+            why = f"likely the rare class {name_of(pool, int(rare[turn]))} ({counts[turn]} labels so far)"
+            reasons.append(Reason(why, relevance=score, labelled=counts[turn]))
+        return Selection(rows[picks], scores, np.ones(len(picks)), tuple(reasons))

@@ -23,11 +23,11 @@ def told(*, counts, hints=(), beliefs=True):
     [
         (told(counts=(9, 9, 9)), (Herding(Margin()),), (1.0,)),
         (told(counts=(), beliefs=False), (Herding(),), (1.0,)),
-        (told(counts=(40, 3)), (RareFirst(20), Herding(Margin())), (0.4, 0.6)),
+        (told(counts=(40, 3)), (RareFirst(20), Herding(Margin())), (0.6, 0.4)),
         (told(counts=(19, 3)), (Herding(Margin()),), (1.0,)),
-        (told(counts=(40, 3), hints=(0,)), (RareFirst(20), Herding(Margin())), (0.4, 0.6)),
+        (told(counts=(40, 3), hints=(0,)), (RareFirst(20), Herding(Margin())), (0.6, 0.4)),
         (told(counts=(), hints=(1,), beliefs=False), (Seeds(), Herding()), (0.5, 0.5)),
-        (told(counts=(40, 3), hints=(1, 2)), (Seeds(), RareFirst(20), Herding(Margin())), (0.5, 0.2, 0.3)),
+        (told(counts=(40, 3), hints=(1, 2)), (Seeds(), RareFirst(20), Herding(Margin())), (0.5, 0.3, 0.2)),
     ],
 )
 def test_it_is_composed_of_what_the_labels_call_for(pool, parts, shares):
