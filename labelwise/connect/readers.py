@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from labelwise.connect.delimited import delimited
+from labelwise.connect.delimited import delimited, is_number
 from labelwise.connect.formats import Chunk, Source, hugging_face, json_lines, json_list, parquet, plain
 from labelwise.connect.lines import CODECS, STDIN
 from labelwise.core.errors import InputError, unknown
@@ -180,15 +180,7 @@ def _is_text(values: Any) -> bool:
         kind = values.type.value_type if pat.is_dictionary(values.type) else values.type
         return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))
     filled = [value for value in values if value is not None and value != ""]
-    return all(isinstance(value, str) for value in filled) and not all(map(_is_number, filled))
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    return all(isinstance(value, str) for value in filled) and not all(map(is_number, filled))
 
 
 def _table(chunk: Chunk, roles: Columns, rejects: Callable[[Reject], None]) -> Any:
