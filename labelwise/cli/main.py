@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import labelwise
-from labelwise.cli import data, model, rehearse, ui, work
+from labelwise.cli import data, model, predict, rehearse, ui, work
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (
@@ -31,7 +31,7 @@ class Program(TyperGroup):
             finally:
                 sys.stdout.flush()
         except KeyboardInterrupt:
-            _fail("stopped; everything recorded so far is kept, the same command goes on from here.", 130)
+            _fail("stopped; everything recorded so far is kept; the same command completes it.", 130)
         except BrokenPipeError:
             # The reader of our output has gone (`| head`): nothing to say and nobody to say it to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,6 +79,7 @@ def _options(
 
 
 work.register(app)
+predict.register(app)
 rehearse.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(model.app, name="model")

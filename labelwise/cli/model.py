@@ -7,7 +7,7 @@ import typer
 
 from labelwise.cli import ui
 
-app = typer.Typer(help="Model versions: list, show, promote, roll back, reproduce.", no_args_is_help=True)
+app = typer.Typer(help="Model versions: list, show, promote, roll back, reproduce, export.", no_args_is_help=True)
 
 Version = Annotated[int, typer.Argument(help="The model's version number.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, recorded with the fact.")]
@@ -96,3 +96,23 @@ def reproduce(version: Version, project: ui.Folder = Path(), json: ui.Json = Fal
             ui.tell(f"  {name} has changed: {change}")
     if not result["identical"] and not result["code"]:
         raise typer.Exit(5)
+
+
+@app.command()
+def export(
+    version: Version,
+    file: Annotated[Path, typer.Argument(help="Where to write: .onnx or .safetensors.")],
+    project: ui.Folder = Path(),
+) -> None:
+    """Write a model with its calibration for other programs.
+
+    .onnx: a graph from vectors to probabilities; the texts are encoded outside of it. .safetensors: encoder,
+    model and calibration, which labelwise.project.steps.export.load turns into a scikit-learn Pipeline.
+
+    Example: labelwise model export 3 model.onnx
+    """
+    from labelwise.project.steps.export import export as write
+
+    with ui.workspace(project) as workspace:
+        write(workspace, version, file)
+    ui.say(f"model {version} in {file}.")

@@ -111,6 +111,7 @@ def progress() -> Iterator[Progress]:
     bars = Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True,
+        redirect_stdout=False,  # what a command prints meanwhile belongs to stdout, which may be a file
     )  # fmt: skip
     tasks: dict[str, Any] = {}
 

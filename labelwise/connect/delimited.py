@@ -86,7 +86,7 @@ def _header(reader: Iterator[list[str]], place: str, lines: _Lines) -> list[str]
     lines.done()
     if reason := flaw("".join(cells)):
         raise InputError(f"{place}:1: the header cannot be read: {reason}. Save the file as UTF-8.")
-    odd = next((cell for cell in cells if _is_number(cell) or len(cell) > 200), None)
+    odd = next((cell for cell in cells if is_number(cell) or len(cell) > 200), None)
     if odd is not None:
         raise InputError(
             f"{place}:1: {odd[:60]!r} is not a column name; the first line must be a header. "
@@ -99,7 +99,8 @@ def _header(reader: Iterator[list[str]], place: str, lines: _Lines) -> list[str]
     return names
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number."""
     try:
         float(cell)
     except ValueError:

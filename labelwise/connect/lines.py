@@ -6,7 +6,9 @@ Every limit is counted on what really comes out of the decompressor, never on wh
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,9 @@ RATIO_FREE = 32 << 20
 """Text shrinks 3 to 20 times; beyond this many bytes a file that shrank 200 times is a bomb."""
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
+
+STDIN = Path("-")
+"""Stands for standard input, whose content is plain text or JSON Lines."""
 
 OVERLONG = "\ud800"
 """Marks the stump of a line over the limit. Decoding makes only surrogates from U+DC80, so it is unmistakable."""
@@ -65,7 +70,7 @@ def _bytes(path: Path, place: str) -> Iterator[bytes]:
     codec = CODECS.get(path.suffix.lower())
     first, made = True, 0
     try:
-        with path.open("rb") as raw:
+        with nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb") as raw:
             source: IO[bytes] = pa.CompressedInputStream(pa.PythonFile(raw, "r"), codec) if codec else raw
             while data := source.read(BLOCK):
                 made += len(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from labelwise.connect.delimited import delimited
+from labelwise.connect.delimited import delimited, is_number
 from labelwise.connect.formats import Chunk, Source, hugging_face, json_lines, json_list, parquet, plain
-from labelwise.connect.lines import CODECS
+from labelwise.connect.lines import CODECS, STDIN
 from labelwise.core.errors import InputError, unknown
 from labelwise.core.intake import Reject, fault, faults
 
@@ -57,12 +58,15 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     """The files that paths, folders and globs stand for, each once, sorted within a pattern.
 
     Of a folder, the readable files directly in it; a folder written by save_to_disk stands for
-    itself. InputError if a pattern matches nothing, a folder holds nothing readable, or a file's
-    format cannot be read.
+    itself, and ``-`` for standard input. InputError if a pattern matches nothing, a folder holds
+    nothing readable, or a file's format cannot be read.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
         exact = Path(pattern)
+        if exact == STDIN:
+            found[STDIN] = STDIN
+            continue
         matches = [exact] if exact.exists() else [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
         if not matches:
             raise InputError(f"{pattern}: no file matches. Check the path, relative to {Path.cwd()}.")
@@ -90,7 +94,10 @@ def _is_dataset(path: Path) -> bool:
 
 
 def source_of(path: Path) -> Source | None:
-    """The reader of a path by its suffixes, None if there is none."""
+    """The reader of a path by its suffixes, None if there is none; of standard input, by its first character."""
+    if path == STDIN:
+        start = sys.stdin.buffer.peek(1).lstrip(b"\xef\xbb\xbf \t\r\n")  # type: ignore[union-attr]
+        return json_lines if start.startswith(b"{") else plain
     if path.is_dir():
         return hugging_face if _is_dataset(path) else None
     name = path.name.lower()
@@ -111,7 +118,7 @@ def read(paths: Sequence[Path], columns: Columns, rejects: Callable[[Reject], No
         source = source_of(path)
         if source is None:
             raise InputError(f"{path}: cannot be read. {READABLE}")
-        place = path.name if shared[path.name] == 1 else str(path)
+        place = "stdin" if path == STDIN else path.name if shared[path.name] == 1 else str(path)
         counted = _Counted(rejects)
         roles, any_rows = None, False
         for chunk in source(path, place, counted):
@@ -173,15 +180,7 @@ def _is_text(values: Any) -> bool:
         kind = values.type.value_type if pat.is_dictionary(values.type) else values.type
         return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))
     filled = [value for value in values if value is not None and value != ""]
-    return all(isinstance(value, str) for value in filled) and not all(map(_is_number, filled))
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    return all(isinstance(value, str) for value in filled) and not all(map(is_number, filled))
 
 
 def _table(chunk: Chunk, roles: Columns, rejects: Callable[[Reject], None]) -> Any:

@@ -112,9 +112,17 @@ class Workspace:
         name = self.now().encoders.get(self.config.digest("encoder"))
         if name is None:
             raise WrongMoment("the encoder has not been fitted yet; run `labelwise advance`.")
+        return name, self._restored(name, lambda: self.config.encoder)
+
+    def encoder_of(self, entry: Mapping[str, Any]) -> Encoder:
+        """The encoder that a recorded model reads with, whatever the config says now."""
+        return self._restored(entry["encoder"], lambda: build("encoders", entry["config"]["encoder"]))
+
+    def _restored(self, name: str, unfitted: Callable[[], Encoder]) -> Encoder:
         if name not in self._loaded:
-            self._loaded[name] = self.config.encoder.restore(self.artefacts.get(ref(name)))
-        return name, self._loaded[name]
+            self._loaded[name] = unfitted().restore(self.artefacts.get(ref(name)))
+        encoder: Encoder = self._loaded[name]
+        return encoder
 
     def ids(self, shard: str) -> Array:
         """(n,) the shard's text ids as ASCII bytes, read once."""

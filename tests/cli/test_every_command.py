@@ -22,6 +22,7 @@ ON_A_PROJECT = {
     ],
     "compare": ["rehearsal"],
     "model reproduce": ["1"],
+    "predict": ["one.txt"],
 }  # fmt: skip
 """Arguments with which a command that prints JSON succeeds on the lived-in project; most need none."""
 
@@ -81,6 +82,7 @@ def ends_clearly(result):
 @pytest.mark.parametrize("name", [name for name in COMMANDS if prints_json(name) and name != "demo"])
 def test_json_is_json_on_a_project_with_models(name, lived_in):
     arguments = ON_A_PROJECT.get(name, [])
+    (lived_in / "one.txt").write_text("my card was charged twice\n")
     if name == "compare":
         done("simulate", *ON_A_PROJECT["simulate"], within=lived_in)
     out = done(*name.split(), *arguments, "--json", within=lived_in)

@@ -72,7 +72,7 @@ def ends_as_stopped(process: subprocess.Popen) -> None:
     """Exit code 130, one line, nobody left behind."""
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
-    assert err == "labelwise: stopped; everything recorded so far is kept, the same command goes on from here.\n"
+    assert err == "labelwise: stopped; everything recorded so far is kept; the same command completes it.\n"
     left = members(process.pid)
     for number in left:
         # Python's own helper ends when it sees that nobody holds its pipe any more: wait for that, at most a while.

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelwise.connect.labels import read_labels
-from labelwise.connect.writers import FORMULA, guarded, unguarded, write_table
+from labelwise.connect.writers import FORMULA, guarded, unguarded, write_table, write_tables
 from labelwise.core import InputError
 
 PAYLOADS = [
@@ -103,8 +103,26 @@ def test_a_folder_that_does_not_exist_is_not_made(tmp_path):
 def test_what_stood_there_stays_until_the_new_file_is_whole(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("before")
-    lists = pa.table({"label": [["a"], ["b"]]})
-    with pytest.raises((InputError, pa.ArrowException)):
-        write_table(lists, path)
+    table = pa.table({"label": ["a", "b"]})
+
+    def stopped():
+        yield table
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_tables(stopped(), table.schema, path)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_tables_one_after_the_other_are_one_file(name, tmp_path):
+    whole = pa.table({"id": ["1", "2", "3"], "label": [["a"], None, ["b", "=c"]]})
+    write_table(whole, tmp_path / f"whole_{name}")
+    write_tables((whole.slice(i, 1) for i in range(3)), whole.schema, tmp_path / name)
+    if name == "a.parquet":
+        assert pq.read_table(tmp_path / name).equals(whole)
+    else:
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"whole_{name}").read_bytes()
+    if name == "a.csv":
+        assert [label for _, label in cells(tmp_path / name)] == ['["a"]', "", '["b", "=c"]']

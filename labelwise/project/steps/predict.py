@@ -1,0 +1,109 @@
+"""Texts -> what a recorded model says about them. Nothing is recorded; the texts need not be in the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from labelwise.core import Answer, Beliefs, InputError, Task, Trainer, WrongMoment
+from labelwise.project.components import build, construct
+from labelwise.project.steps.believe import believe
+from labelwise.project.workspace import Workspace
+
+DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What model ``version`` says about n texts; ``calibrated``: corrected on held-out labels."""
+
+    version: int
+    task: Task
+    beliefs: Beliefs
+    calibrated: bool
+
+    def answers(self) -> list[Answer]:
+        """(n,) the preferred answers."""
+        labels, found = self.task.labels, self.beliefs.hard()
+        if self.task.kind == "single":
+            return [labels[i] for i in found]
+        return [tuple(labels[i] for i in np.flatnonzero(row)) for row in found]
+
+
+def version_of(workspace: Workspace, version: int | None) -> int:
+    """A version, by default the one in use. WrongMoment if there is none yet, InputError for an unknown one."""
+    if version is not None:
+        workspace.model(version)
+        return version
+    champion = workspace.now().champion
+    if champion is None:
+        raise WrongMoment("no model is in use yet; label some texts, then `labelwise advance` trains one.")
+    return int(champion["version"])
+
+
+def predict(workspace: Workspace, texts: Sequence[str], version: int | None = None) -> Predictions:
+    """Calibrated beliefs of a model version (default: the one in use) about texts, in order.
+
+    Uses the encoder, model and calibration that the model's record names, not the present config.
+    Errors as ``version_of``; DamagedRecord if a recorded file or an encoder's installed files are
+    not what the model was trained with. Time of encoding; O(n (d + c)) memory.
+    """
+    number = version_of(workspace, version)
+    entry = workspace.now().model(number)
+    trainer: Trainer = build("trainers", entry["config"]["trainer"])
+    inputs: Any = texts
+    if trainer.reads == "vectors":
+        # as the project keeps vectors, so that a text of the pool is told the same here and there
+        inputs = workspace.encoder_of(entry).encode(texts).astype(np.float16)
+    task: Task = construct(Task, entry["config"]["task"], "task")
+    return Predictions(number, task, believe(workspace, entry, inputs), "calibration" in entry)
+
+
+def predict_tables(
+    workspace: Workspace,
+    tables: Iterable[Any],
+    version: int | None = None,
+    *,
+    texts: bool = True,
+    every: bool = False,
+    least: float = 0.0,
+) -> tuple[Any, Iterator[Any]]:
+    """(schema, tables) of predictions for the reader's tables, worked out one at a time when asked for.
+
+    Columns: id (the source's, may be null), source (file:line), text if wanted, label (a list for
+    multi; null where the confidence is below ``least``), confidence, p_LABEL of every label if
+    wanted, calibrated, model. Errors as ``predict``, and InputError for a ``least`` outside 0 to 1.
+    """
+    if not 0 <= least <= 1:
+        raise InputError(f"confidence: {least!r} is not allowed; give a number from 0 to 1.")
+    number = version_of(workspace, version)
+    schema = _table(predict(workspace, [], number), _NOTHING, texts, every, least).schema
+    return schema, (
+        _table(predict(workspace, found["text"].to_pylist(), number), found, texts, every, least) for found in tables
+    )
+
+
+_NOTHING = pa.table({name: pa.array([], pa.string()) for name in ("source_id", "place", "text")})
+
+
+def _table(told: Predictions, found: Any, texts: bool, every: bool, least: float) -> Any:
+    confidence = np.round(told.beliefs.confidence(), DIGITS)
+    answers = [a if sure else None for a, sure in zip(told.answers(), confidence >= least, strict=True)]
+    columns = {"id": found["source_id"], "source": found["place"]}
+    if texts:
+        columns["text"] = found["text"]
+    columns["label"] = pa.array(answers, pa.string() if told.task.kind == "single" else pa.list_(pa.string()))
+    columns["confidence"] = pa.array(confidence)
+    if every:
+        (probs,) = told.beliefs.arrays().values()
+        columns |= {
+            f"p_{label}": pa.array(np.round(probs[:, i].astype(np.float64), DIGITS))
+            for i, label in enumerate(told.task.labels)
+        }
+    columns["calibrated"] = pa.array([told.calibrated] * len(answers), pa.bool_())
+    columns["model"] = pa.array([told.version] * len(answers), pa.int64())
+    return pa.table(columns)
