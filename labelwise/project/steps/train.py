@@ -120,11 +120,12 @@ def calibrate(workspace: Workspace) -> None:
         state = config.calibrator.fit(held_out.take(chosen), truth[chosen], weights).state()
         control = np.flatnonzero(np.array(columns["arm"]) == "control")
         heat = {
-            name: float(
-                Temperature().fit(held_out.take(part), truth[part], np.ones(len(part))).state().facts["temperature"]
-            )
-            for name, part in (("control", control), ("all", np.arange(len(truth))))
-            if len(part)
+            name: Temperature()
+            .fit(held_out.take(among), truth[among], np.ones(len(among)))
+            .state()
+            .facts["temperature"]
+            for name, among in (("control", control), ("all", np.arange(len(truth))))
+            if len(among)
         }
         gap = {"gap": heat["all"] - heat["control"]} if len(heat) == 2 else {}
         return State(state.arrays, {**state.facts, "temperatures": heat | gap | {"control_labels": len(control)}})
