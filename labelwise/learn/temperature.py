@@ -4,36 +4,23 @@ Guo, Pleiss, Sun and Weinberger (2017), "On Calibration of Modern Neural Network
 log-normal prior that keeps the temperature near 1 while there is little to learn it from
 (methods b.1). Fit it on held-out beliefs, best on the random control stream: on actively chosen
 labels it comes out too high. One number cannot change which answer is preferred, nor mend one
-class that is off while others are not; with a few hundred labels nothing richer is earned.
+class that is off while others are not: see ``vector``, ``isotonic`` and ``adaptive``, which begin with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core import (
-    Beliefs,
-    Calibration,
-    Categorical,
-    Committee,
-    ContractError,
-    DamagedRecord,
-    InputError,
-    Multilabel,
-    State,
-    Tagged,
-    from_arrays,
-)
+from labelwise.core import Beliefs, Calibration, DamagedRecord, InputError, State, from_arrays
+from labelwise.learn.forms import changed, scaled
 
 Array = npt.NDArray[Any]
 COLDEST, HOTTEST = 0.05, 20.0
-TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,9 @@ class Temperature:
             raise InputError(f"spread: {self.spread!r} is not allowed; give a number from 0.01 to 10.")
 
     def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration:
-        """Minimise  sum_i w_i surprise_i(T) + (ln T)^2 / (2 spread^2)  with weights (n,) of mean one.
+        """Minimise  sum_i w_i surprise_i(T) + (ln T)^2 / (2 spread^2)  with weights (n,) that sum to Kish's size.
+
+        That is n for equal weights, less for unequal ones: (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling").
 
         Truth is in the form of ``beliefs.hard()``. A text counts once however many labels or
         tokens it has, because its decisions are not independent. A committee gets the T that
@@ -82,6 +71,7 @@ class Temperature:
         if n == 0:
             return Tempered(1.0, {"n": 0})
         share = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
+        size = 1.0 / float(share @ share)
 
         exact = {name: a.astype(np.float64) if a.dtype.kind == "f" else a for name, a in beliefs.arrays().items()}
         precise = from_arrays(exact)
@@ -90,7 +80,7 @@ class Temperature:
             return float(share @ _tempered(precise, temperature).surprise(truth))
 
         found = minimize_scalar(
-            lambda log_t: n * loss(math.exp(log_t)) + log_t**2 / (2 * self.spread**2),
+            lambda log_t: size * loss(math.exp(log_t)) + log_t**2 / (2 * self.spread**2),
             bounds=(math.log(COLDEST), math.log(HOTTEST)),
             method="bounded",
             options={"xatol": 1e-4},
@@ -110,30 +100,4 @@ class Temperature:
 
 
 def _tempered(beliefs: Beliefs, temperature: float) -> Beliefs:
-    if isinstance(beliefs, Committee):
-        return Committee(tuple(_form(member, temperature) for member in beliefs.members))
-    if isinstance(beliefs, Categorical | Multilabel | Tagged):
-        return _form(beliefs, temperature)
-    raise ContractError(f"temperature cannot calibrate {type(beliefs).__name__}")
-
-
-def _form(beliefs: Categorical | Multilabel | Tagged, temperature: float) -> Categorical | Multilabel | Tagged:
-    change: Callable[[Array, float], Array] = _sigmoid if isinstance(beliefs, Multilabel) else _softmax
-    probs = change(beliefs.probs, temperature).astype(np.result_type(beliefs.probs.dtype, np.float32))
-    return Tagged(probs, beliefs.offsets) if isinstance(beliefs, Tagged) else type(beliefs)(probs)
-
-
-def _softmax(probs: Array, temperature: float) -> Array:
-    # each answer's probabilities side by side: sums over answers are then many times faster
-    logits = np.array(probs.T, dtype=np.result_type(probs, np.float32), order="C")
-    np.log(np.maximum(logits, TINY, out=logits), out=logits)
-    logits /= temperature
-    logits -= logits.max(axis=0, initial=-np.inf)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=0)
-    return logits.T
-
-
-def _sigmoid(probs: Array, temperature: float) -> Array:
-    p = np.clip(probs.astype(np.float64), TINY, 1 - TINY)
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * (np.log(p) - np.log1p(-p)) / temperature)))
+    return changed(beliefs, lambda probs, several: scaled(probs, several, 1.0 / temperature))

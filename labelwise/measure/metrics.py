@@ -6,7 +6,8 @@ that undo the drawing; on actively chosen texts the numbers mean nothing.
 Known trade-offs: percentile bootstrap over texts (Efron 1979, "Bootstrap Methods: Another Look
 at the Jackknife") is honest from about 50 texts on and too narrow below; the calibration error
 is biased upwards by about sqrt(bins / n) (methods b.2), so its resampled values lie above the
-value itself, and the interval is widened to contain it.
+value itself, and the interval is widened to contain it. The squared error is freed of that bias;
+its interval, and the gate's, are pivotal (``calibration``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelwise.core import Beliefs, Categorical, Committee, InputError, Multilabel, WrongMoment
+from labelwise.measure import calibration
 
 Array = npt.NDArray[Any]
 
@@ -35,20 +37,23 @@ def evaluate(
     rng: np.random.Generator,
     resamples: int = 200,
     slices: Mapping[str, Sequence[str]] | None = None,
+    basis: str = "random texts",
 ) -> dict[str, Any]:
     """Everything a report says about n texts, JSON-ready.
 
     truth (n,) int or (n, c) bool; weights (n,) > 0, e.g. inverse propensities; slices name a
-    column and give every text's value. Returns n, metrics (accuracy, macro_f1, log_loss, brier,
-    ece; for several labels per text also micro_f1), per_class, reliability and slices; every
-    number with an interval is {"value", "lo", "hi"} (95 %), and null where it is undefined.
+    column and give every text's value; basis says in words where they come from. Returns n, metrics
+    (accuracy, macro_f1, log_loss, brier, ece, classwise_ece, squared_ece, aurc; for several labels
+    per text also micro_f1), per_class, reliability, gate (see ``calibration.gate``) and slices;
+    every number with an interval is {"value", "lo", "hi"} (95 %), and null where it is undefined.
 
     macro_f1 is the mean over labels that occur in truth or prediction, as scikit-learn has it.
     brier is the sum over classes of (p - y)^2 for one answer per text, the mean over labels for
     several, where accuracy asks for the whole set and log_loss is the mean over labels. ece uses
     min(15, n / 20) bins of equal mass over the confidence in the answer, or over the
-    probability of every label of every text. Raises WrongMoment for n = 0 and InputError for
-    spans. O(resamples * n) for one answer per text, times c for several.
+    probability of every label of every text; squared_ece is freed of bias (Kumar 2019), aurc the
+    area under the risk-coverage curve. Raises WrongMoment for n = 0 and InputError for spans.
+    O(resamples * n c).
     """
     n = len(beliefs)
     if n == 0:
@@ -58,9 +63,11 @@ def evaluate(
     draws = [np.ones(n, np.uint16)]
     draws += [np.bincount(rng.integers(n, size=n), minlength=n).astype(np.uint16) for _ in range(resamples)]
     tally = whole.tallies(draws)
+    more, gate = _calibration(beliefs, whole, draws, basis)
     return {
         "n": n,
-        "metrics": _metrics(tally, whole.several),
+        "metrics": _metrics(tally, whole.several) | more,
+        "gate": gate,
         "per_class": _per_class(tally, whole, labels),
         "reliability": _reliability(whole),
         "slices": {column: _slice(whole, values, draws) for column, values in (slices or {}).items()},
@@ -102,7 +109,7 @@ class _Facts:
                 f"evaluate: {type(form).__name__} beliefs are not allowed; give Categorical or Multilabel."
             )
         losses = {"correct": correct.astype(np.float64), "log_loss": form.surprise(truth), "brier": square}
-        bins = _bins(confidence.ravel(), len(form)).reshape(confidence.shape)
+        bins = calibration.equal_bins(confidence.ravel(), len(form)).reshape(confidence.shape)
         several = isinstance(form, Multilabel)
         return cls(several, np.arange(len(form)), hard, truth, labels, weights, losses, confidence, hit, bins)
 
@@ -164,14 +171,6 @@ class _Tally:
         return _ratio(2 * self.hits.sum(axis=1), (self.predicted + self.actual).sum(axis=1))
 
 
-def _bins(confidence: Array, n: int) -> Array:
-    """(m,) bin of every decision: min(15, n / 20) bins of equal mass, at least one."""
-    bins = max(1, min(15, n // 20))
-    place = np.empty(len(confidence), dtype=np.int64)
-    place[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * bins // max(len(confidence), 1)
-    return place
-
-
 def _ratio(above: Array, below: Array) -> Array:
     """above / below, NaN where below is 0 and the ratio says nothing."""
     return np.asarray(np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0))
@@ -192,6 +191,31 @@ def _metrics(tally: _Tally, several: bool) -> dict[str, Any]:
         values["micro_f1"] = tally.micro_f1()
     values |= {name: tally.mean(name) for name in ("log_loss", "brier", "ece")}
     return {name: _interval(draws) for name, draws in values.items()}
+
+
+def _pivotal(values: Array) -> dict[str, float | None]:
+    """As ``_interval``, with the noise of resampling taken out: twice the value less the percentiles."""
+    return _interval(np.concatenate([values[:1], 2 * values[0] - values[1:]]))
+
+
+def _calibration(
+    beliefs: Beliefs, facts: _Facts, draws: Sequence[Array], basis: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Class-wise and unbiased calibration errors and selective risk, with intervals; and the gate."""
+    form = beliefs.mean() if isinstance(beliefs, Committee) else beliefs
+    probs = next(iter(form.arrays().values()))
+    true = facts.actual if facts.several else facts.actual[:, None] == np.arange(probs.shape[1])
+    weighted = np.stack(draws) * facts.weights.astype(np.float32)
+    said, hit, bins = (array.ravel() for array in (facts.confidence, facts.hit, facts.bins))
+    each = facts.labels if facts.several else 1
+    squared = np.array([calibration.squared_error(said, hit, bins, np.repeat(draw, each)) for draw in weighted])
+    risk = calibration.selective_risk(form.confidence(), 1 - facts.losses["correct"], weighted)
+    found = {
+        "classwise_ece": _interval(calibration.classwise_error(probs, true, weighted)),
+        "squared_ece": _pivotal(squared),
+        "aurc": _interval(risk),
+    }
+    return found, calibration.gate(len(form), squared, basis)
 
 
 def _slice(whole: _Facts, values: Sequence[str], draws: Sequence[Array]) -> dict[str, Any]:

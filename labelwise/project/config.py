@@ -85,7 +85,7 @@ class Config:
     encoder: Encoder = field(default_factory=lambda: build("encoders", "static"))
     selection: SelectionSection = field(default_factory=SelectionSection)
     trainer: Trainer = field(default_factory=lambda: build("trainers", "linear"))
-    calibrator: Calibrator = field(default_factory=lambda: build("calibrators", "temperature"))
+    calibrator: Calibrator = field(default_factory=lambda: build("calibrators", "adaptive"))
     aggregator: Aggregator = field(default_factory=lambda: build("aggregators", "majority"))
     cost: CostSection = field(default_factory=CostSection)
 

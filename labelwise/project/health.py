@@ -71,6 +71,7 @@ def _project_checks(workspace: Workspace) -> Iterator[tuple[str, Callable[[], st
     yield "artefacts", lambda: _artefacts(workspace)
     yield "data versions", lambda: _snapshots(workspace)
     yield "selection", lambda: _selection(workspace.now())
+    yield "calibration", lambda: _calibration(workspace.now())
 
 
 def _log(workspace: Workspace) -> str:
@@ -112,3 +113,12 @@ def _selection(ledger: Ledger) -> str:
     if fallbacks:
         return f"{len(ledger.batches)} rounds; something else than the strategy chose in {'; '.join(fallbacks[-3:])}"
     return f"{len(ledger.batches)} rounds, every one chosen by its strategy"
+
+
+def _calibration(ledger: Ledger) -> str:
+    if ledger.champion is None:
+        return "no model yet"
+    gate = ledger.champion.get("evaluation", {}).get("gate")
+    if ledger.distrusted:
+        return f"{ledger.distrusted}; do not take its confidences at their word"
+    return gate["why"] if gate else "not known yet: too few labelled evaluation texts"

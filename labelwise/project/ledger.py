@@ -89,6 +89,13 @@ class Ledger:
         """The model version in use, or None."""
         return self.model(self.promotions[-1]["version"]) if self.promotions else None
 
+    @property
+    def distrusted(self) -> str:
+        """Why the beliefs of the model in use cannot be taken at their word; empty = nothing speaks against it."""
+        champion = self.champion or {}
+        gate = champion.get("evaluation", {}).get("gate", {})
+        return f"model {champion['version']}: {gate['why']}" if gate.get("passes") is False else ""
+
     def votes(self, task: Task) -> list[Vote]:
         """All current answers as votes."""
         return [

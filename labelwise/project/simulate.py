@@ -304,7 +304,7 @@ def _shown(batch: dict[str, Any], batches: int) -> dict[str, Any]:
     """What the report tells of one batch."""
     items = batch["items"]
     control = sum(item["arm"] != "strategy" for item in items)
-    told = {"round": batch["round"], "fallback": batch["fallback"], "size": len(items), "control": control}
+    told = {name: batch[name] for name in ("round", "fallback", "caution")} | {"size": len(items), "control": control}
     return {**told, "items": shown_items(items, batches)}
 
 

@@ -9,8 +9,12 @@ from typing import Any
 UNKNOWN = "–"
 NOT_REACHED = "not reached"
 MINUS = "\N{MINUS SIGN}"
-LOSSES = frozenset({"log_loss", "brier"})
-TITLES = {"ece": "Calibration error", "macro_f1": "Macro F1", "f1": "F1", "log_loss": "Log loss", "alc": "ALC"}
+LOSSES = frozenset({"log_loss", "brier", "squared_ece", "aurc"})
+TITLES = {
+    "ece": "Calibration error", "classwise_ece": "Calibration error by class", "macro_f1": "Macro F1", "f1": "F1",
+    "squared_ece": "Squared calibration error, without bias", "aurc": "Risk-coverage area", "log_loss": "Log loss",
+    "alc": "ALC",
+}  # fmt: skip
 KINDS = {"single": "one label per text", "multi": "several labels per text", "spans": "labelled spans"}
 
 

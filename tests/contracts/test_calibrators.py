@@ -1,4 +1,4 @@
-"""Temperature keeps every promise, and each promise catches the fault it is there for."""
+"""Every calibrator keeps every promise, and each promise catches the fault it is there for."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,25 @@ import pytest
 
 from labelwise.core import Calibrator, Categorical, Committee, ContractError, Multilabel, State
 from labelwise.core.checks import check, promises
+from labelwise.learn.adaptive import Adaptive
+from labelwise.learn.isotonic import Isotonic
 from labelwise.learn.temperature import Temperature, Tempered
+from labelwise.learn.vector import Vector
 
 
-def test_temperature_keeps_every_promise():
-    assert isinstance(Temperature(), Calibrator)
-    assert set(check("calibrators", Temperature())) == set(promises("calibrators"))
+@pytest.mark.parametrize(
+    "calibrator",
+    [Temperature(), Vector(), Isotonic(), Adaptive(), Adaptive(enough=100, per_class=10)],
+    ids=repr,
+)
+def test_it_keeps_every_promise(calibrator):
+    assert isinstance(calibrator, Calibrator)
+    assert set(check("calibrators", calibrator)) == set(promises("calibrators"))
+
+
+def test_isotonic_steps_keep_all_promises_but_those_that_few_labels_break():
+    for name in set(promises("calibrators")) - {"keeps_clear_answers", "leaves_honest_beliefs_alone"}:
+        promises("calibrators")[name](Isotonic(least=30))
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,18 @@ class SwapsAnswers(Faulty):
         return Changed(lambda b: Categorical(b.probs[:, ::-1]) if isinstance(b, Categorical) else b)
 
 
+class TurnsOneClearAnswer(Faulty):
+    def fit(self, beliefs, truth, weights):
+        def change(b):
+            if not isinstance(b, Categorical):
+                return b
+            probs = b.probs.copy()
+            probs[b.margin().argmax()] = probs[b.margin().argmax()][::-1]
+            return Categorical(probs)
+
+        return Changed(change)
+
+
 class DividesByZero(Faulty):
     def fit(self, beliefs, truth, weights):
         def change(b):
@@ -90,7 +115,8 @@ class ForgetsWhatItStored(Faulty):
         (DoesNothing, "mends_overconfident_beliefs"),
         (IgnoresWeights, "respects_weights"),
         (FlattensCommittees, "keeps_the_form"),
-        (SwapsAnswers, "keeps_answers"),
+        (SwapsAnswers, "keeps_clear_answers"),
+        (TurnsOneClearAnswer, "keeps_clear_answers"),
         (DividesByZero, "survives_certainty"),
         (NeedsData, "needs_no_data"),
         (ForgetsWhatItStored, "restores_what_it_stored"),

@@ -31,7 +31,9 @@ def test_every_default_is_written_out():
             "hints": {},
         },
         "trainer": {"use": "linear", "grid": [0.1, 1.0, 10.0, 100.0, 1000.0], "folds": 5},
-        "calibrator": {'use': 'temperature', 'spread': 0.5},
+        "calibrator": {
+            "use": "adaptive", "spread": 0.5, "enough": 500, "per_class": 20, "isotonic": 1000, "folds": 5
+        },
         "aggregator": {"use": "majority"},
         "cost": {"per_hour": 0.0, "currency": "EUR"},
     }  # fmt: skip

@@ -250,6 +250,7 @@ def test_a_good_project_is_found_good(folder: Path) -> None:
     found = _findings(folder)
     assert list(found) == [
         "components", "static encoder", "project", "event log", "texts", "artefacts", "data versions", "selection",
+        "calibration",
     ]  # fmt: skip
     assert all(ok for ok, _ in found.values())
     assert found["texts"][1] == "600 texts in 1 shards"

@@ -71,15 +71,24 @@ def keeps_the_form(calibrator: Calibrator) -> None:
             ensure(before_shapes == after_shapes, f"{name} of shapes {before_shapes} became {after_shapes}")
 
 
-def keeps_answers(calibrator: Calibrator) -> None:
-    """Calibration changes how sure an answer is, not which one it is (committees excepted: their mean may turn)."""
+def keeps_clear_answers(calibrator: Calibrator) -> None:
+    """It changes how sure an answer is: where classes are alike, few answers turn, and only torn ones.
+
+    At most one in ten of a thousand texts, one in four of fewer; none that led by more than three
+    quarters. Committees are excepted, since their mean may turn.
+    """
     for n, c, seed in SIZES:
         for name, beliefs, truth in _cases(n, c, seed, 2.5):
             if name == "Committee":
                 continue
             after = _fit(calibrator, beliefs, truth).apply(beliefs)
-            changed = float(np.mean(after.hard() != beliefs.hard()))
-            ensure(changed == 0, f"{changed:.1%} of {name} answers changed")
+            turned = np.asarray(after.hard() != beliefs.hard())
+            ensure(
+                float(turned.mean()) <= (0.1 if n >= 1000 else 0.25), f"{turned.mean():.1%} of {name} answers changed"
+            )
+            probs = next(array for array in beliefs.arrays().values() if array.ndim == 2)
+            lead = np.abs(2 * probs - 1) if name == "Multilabel" else Categorical(probs).margin()
+            ensure(not (turned & (lead > 0.75)).any(), f"{name} answers that led by more than three quarters changed")
 
 
 def never_worsens_log_loss(calibrator: Calibrator) -> None:
@@ -166,7 +175,7 @@ def restores_what_it_stored(calibrator: Calibrator) -> None:
 
 PROMISES = (
     keeps_the_form,
-    keeps_answers,
+    keeps_clear_answers,
     never_worsens_log_loss,
     mends_overconfident_beliefs,
     leaves_honest_beliefs_alone,

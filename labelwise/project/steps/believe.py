@@ -100,7 +100,7 @@ def pools(workspace: Workspace, ledger: Ledger) -> list[Pool]:
                 labelled=in_pool & done,
                 costs=np.ones(len(keys)),
                 beliefs=beliefs,
-                calibrated=beliefs is not None,
+                calibrated=beliefs is not None and not ledger.distrusted,
                 vectors=workspace.artefacts.get(ref(ledger.vectors[encoder][shard])).arrays["vectors"],
                 groups=division[f"group/{shard}"],
                 labels=workspace.config.task.labels,

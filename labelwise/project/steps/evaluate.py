@@ -37,6 +37,7 @@ def evaluate(workspace: Workspace) -> None:
             config.task.labels,
             rng=stream(config.project.seed, "evaluate", entry["version"]),
             slices=_slices(workspace, ledger, ids),
+            basis=basis,
         )
     workspace.append("model.evaluated", f"evaluated:{entry['version']}", data)
 

@@ -37,13 +37,15 @@ def simulation_facts(results: dict[str, Any], command: str = "") -> dict[str, An
         "model": _model(shown["model"], shown["calibration"]),
         "selected": _selected(shown["batches"], shown["strategy"], shown["texts"], {}),
         "selection_counts": [
-            {"strategy": b["size"] - b["control"], **{name: b[name] for name in ("round", "control", "fallback")}}
+            {"strategy": b["size"] - b["control"],
+             **{name: b[name] for name in ("round", "control", "fallback", "caution")}}
             for b in shown["batches"]
         ],
         "versions": shown["versions"],
         "notes": [
             f"Model, calibration, cost, versions and texts shown: {shown['strategy']}, seed {shown['seed']}.",
             *_leak_note(results["task"]),
+            *_gate_note({"evaluation": shown["model"], "version": shown["model"].get("version")}),
         ],
         "missing": {},
         "command": command,
@@ -54,6 +56,14 @@ def _leak_note(task: dict[str, Any]) -> list[str]:
     if not task["leaks"]:
         return []
     return [f"{task['leaks']} test texts have a near-duplicate in the pool: the source's own split lets them leak."]
+
+
+def _gate_note(model: dict[str, Any]) -> list[str]:
+    """A warning if the model's beliefs fail the calibration gate."""
+    gate = model.get("evaluation", {}).get("gate") or {}
+    if gate.get("passes") is not False:
+        return []
+    return [f"Do not take the confidences of model {model['version']} at their word: {gate['why']}."]
 
 
 def verdict(summary: list[dict[str, Any]]) -> str:
@@ -95,7 +105,7 @@ def _model(evaluation: dict[str, Any], calibration: dict[str, Any]) -> dict[str,
     kept = {name: evaluation[name] for name in names if name in evaluation}
     kept["version"] = f"Version {evaluation['version']}"
     kept["slices"] = [{"column": c, **row} for c, found in evaluation["slices"].items() for row in found["values"]]
-    return {**kept, "temperature": calibration.get("temperature")}
+    return {**kept, **{name: calibration.get(name) for name in ("temperature", "method")}}
 
 
 def _selected(
@@ -150,7 +160,7 @@ def project_facts(workspace: Workspace, *, with_texts: bool = False) -> dict[str
         "selected": _selected(ledger.batches, label_of(selection["strategy"]), texts, labels),
         "selection_counts": [_counts(batch) for batch in ledger.batches],
         "versions": versions(ledger),
-        "notes": _leak_note({"leaks": ledger.division.get("leaks", 0)}),
+        "notes": [*_leak_note({"leaks": ledger.division.get("leaks", 0)}), *_gate_note(ledger.champion or {})],
         "missing": _missing(ledger, evaluation),
         "command": "labelwise report",
     }  # fmt: skip
@@ -159,7 +169,7 @@ def project_facts(workspace: Workspace, *, with_texts: bool = False) -> dict[str
 def _counts(batch: dict[str, Any]) -> dict[str, Any]:
     chosen = sum(item["arm"] == "strategy" for item in batch["items"])
     return {"round": batch["round"], "control": len(batch["items"]) - chosen, "strategy": chosen,
-            "fallback": batch["fallback"]}  # fmt: skip
+            "fallback": batch["fallback"], "caution": batch.get("caution", "")}  # fmt: skip
 
 
 def _project_verdict(ledger: Ledger, evaluation: dict[str, Any]) -> str:

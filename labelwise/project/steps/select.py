@@ -50,6 +50,7 @@ def select_batch(workspace: Workspace) -> Event:
         "strategy": describe(strategy),
         "model": champion["version"] if champion and shown[0].beliefs is not None else 0,
         "fallback": batch.fallback,
+        "caution": ledger.distrusted if shown[0].beliefs is not None else "",
         "items": items,
     }
     return workspace.append("batch.selected", f"batch:{number}", data)

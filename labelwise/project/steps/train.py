@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 
 import labelwise
 from labelwise.core import ContractError, Examples, Model, State, stream
+from labelwise.learn.temperature import Temperature
+from labelwise.measure import weighting
 from labelwise.project import config as configs
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
@@ -98,7 +100,12 @@ def _unlabelled(workspace: Workspace, entry: dict[str, Any], known: list[str], r
 
 
 def calibrate(workspace: Workspace) -> None:
-    """Fit the calibration of the newest model on out-of-fold beliefs, of the random control if they suffice."""
+    """Fit the calibration of the newest model on out-of-fold beliefs, of what speaks for the pool if it suffices.
+
+    That is the random control, or the control and picks that were left to chance, weighted; else all
+    labels. The temperatures of control and all labels are recorded with it: a gap says that labels
+    were chosen where the model is worse than on the pool.
+    """
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
     held_out = workspace.model(entry["version"]).held_out
@@ -107,20 +114,57 @@ def calibrate(workspace: Workspace) -> None:
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     columns = part(rows, "train")
     truth = config.task.targets(answers(config.task, columns["label"]))
-    chosen = np.flatnonzero(np.array(columns["arm"]) == "control")
-    basis = "out-of-fold, random control"
-    if len(chosen) < CONTROL_ENOUGH:
-        chosen, basis = np.arange(len(truth)), "out-of-fold, all labels"
+    chosen, weights, basis = _speaking(ledger, columns)
 
     def make() -> State:
-        weights = np.array(columns["weight"])[chosen]
-        return config.calibrator.fit(held_out.take(chosen), truth[chosen], weights).state()
+        state = config.calibrator.fit(held_out.take(chosen), truth[chosen], weights).state()
+        control = np.flatnonzero(np.array(columns["arm"]) == "control")
+        heat = {
+            name: Temperature()
+            .fit(held_out.take(among), truth[among], np.ones(len(among)))
+            .state()
+            .facts["temperature"]
+            for name, among in (("control", control), ("all", np.arange(len(truth))))
+            if len(among)
+        }
+        gap = {"gap": heat["all"] - heat["control"]} if len(heat) == 2 else {}
+        return State(state.arrays, {**state.facts, "temperatures": heat | gap | {"control_labels": len(control)}})
 
-    inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "rows": chosen.tolist()}
+    inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "rows": chosen.tolist(),
+              "weights": weights.tolist()}  # fmt: skip
     made = workspace.artefacts.once("calibration", inputs, make)
     facts = workspace.artefacts.get(made).facts
-    data = {"version": entry["version"], "ref": str(made), "basis": basis, "labels": len(chosen), **facts}
+    data = {"version": entry["version"], "ref": str(made), "basis": basis, "labels": len(chosen),
+            "effective": round(weighting.effective(weights), 1), **facts}  # fmt: skip
     workspace.append("model.calibrated", f"calibrated:{entry['version']}", data)
+
+
+def _speaking(ledger: Ledger, columns: dict[str, list[Any]]) -> tuple[Any, Any, str]:
+    """Training rows to calibrate on, their weights, and in words what they are."""
+    given, arms = np.array(columns["weight"]), np.array(columns["arm"])
+    control = np.flatnonzero(arms == "control")
+    if len(control) >= CONTROL_ENOUGH:
+        return control, given[control], "out-of-fold, random control"
+    chance = _chances(ledger)
+    drawn = given * np.where(arms == "control", 1.0, [chance.get(text, 0.0) for text in columns["id"]])
+    if (worth := weighting.effective(drawn)) >= CONTROL_ENOUGH:
+        chosen = np.flatnonzero(drawn)
+        return chosen, drawn[chosen], f"out-of-fold, weighted by propensities (worth {worth:.0f} random labels)"
+    return np.arange(len(arms)), given, "out-of-fold, all labels"
+
+
+def _chances(ledger: Ledger) -> dict[str, float]:
+    """The weight of every text that a strategy picked by chance."""
+    found: dict[str, float] = {}
+    for batch in ledger.batches:
+        drawn = [item for item in batch["items"] if item["arm"] != "strategy"]
+        picked = [item for item in batch["items"] if item["arm"] == "strategy"]
+        if drawn:
+            # the control's chance is its share of the open texts
+            size = round(len(drawn) / drawn[0]["propensity"]) - len(drawn)
+            weights = weighting.bounded(np.array([item["propensity"] for item in picked]), size)
+            found |= zip([item["text"] for item in picked], weights.tolist(), strict=True)
+    return found
 
 
 def reproduce(workspace: Workspace, version: int) -> dict[str, Any]:
