@@ -11,7 +11,7 @@ from labelwise.core.errors import (
     WrongMoment,
     unknown,
 )
-from labelwise.core.pool import Hints, Known, Neighbours, Nomination, Pool, Reason, Selection, stack_pools
+from labelwise.core.pool import Hints, Known, Lazy, Neighbours, Nomination, Pool, Reason, Selection, stack_pools
 from labelwise.core.protocols import (
     Aggregator,
     Artefacts,
@@ -38,7 +38,7 @@ from labelwise.core.text import keys_of, normalised, text_id
 __all__ = [
     "Aggregator", "Answer", "Artefacts", "Beliefs", "Calibration", "Calibrator", "Categorical", "Committee",
     "Consensus", "ContractError", "DamagedRecord", "Encoder", "Event", "EventLog", "Examples", "Hints", "InputError",
-    "Kind", "Known", "LabelwiseError", "MissingExtra", "MissingInput", "Model", "Multilabel", "Neighbours",
+    "Kind", "Known", "LabelwiseError", "Lazy", "MissingExtra", "MissingInput", "Model", "Multilabel", "Neighbours",
     "Nomination", "Oracle", "Pool", "Reason", "Ref", "Scorer", "Selection", "Span", "State", "Strategy", "Streamed",
     "Tagged", "Task", "Trainer", "Vote", "WrongMoment", "from_arrays", "keys_of", "normalised", "stack", "stack_pools",
     "stream", "text_id", "uniform_of", "unknown",

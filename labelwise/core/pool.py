@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core.beliefs import Beliefs, stack
+from labelwise.core.beliefs import BLOCK, Beliefs, stack
 from labelwise.core.errors import ContractError, MissingInput
 
 Array = npt.NDArray[Any]
@@ -32,6 +32,34 @@ class Neighbours(Protocol):
     def search(self, queries: Array, k: int) -> tuple[Array, Array]:
         """Rows of the pool (q, k), nearest first, and cosine similarities (q, k); row -1 where there are fewer."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lazy:
+    """A signal of ``size`` texts that nobody has worked out yet: read it as a numpy array and it will be, once.
+
+    ``tell`` gives the values of some rows (positions), and is asked for BLOCK of them at a time. Some of it is
+    lazy again, until the whole is known.
+    """
+
+    size: int
+    tell: Callable[[Array], Array]
+    kept: list[Array] = field(default_factory=list, repr=False)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, rows: Any) -> Array | Lazy:
+        if self.kept:
+            return np.asarray(self.kept[0][rows])
+        rows = np.arange(self.size)[rows]
+        return Lazy(len(rows), lambda part: self.tell(rows[part]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if not self.kept:
+            blocks = [self.tell(np.arange(at, min(at + BLOCK, self.size))) for at in range(0, self.size, BLOCK)]
+            self.kept.append(np.concatenate([np.zeros(0), *blocks]))
+        return np.array(self.kept[0], dtype=dtype, copy=copy)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +112,7 @@ class Pool:
     vectors    (n, d) unit norm, float16 or float32, may be memory-mapped
     clusters   (n,) int, cluster of each text
     groups     (n,) int, near-duplicate group of each text, one numbering for all shards; -1 = alone
-    signals    named (n,) arrays (rarity, novelty, domain, ...)
+    signals    named (n,) arrays (rarity, novelty, domain, ...), or ``Lazy`` ones (outside)
     labels     names of the answers, for reasons
     known      what was asked in all shards, or None: then only this pool's labelled rows are known
     hints      what the user says labels look like, or None
@@ -101,7 +129,7 @@ class Pool:
     vectors: Array | None = None
     clusters: Array | None = None
     groups: Array | None = None
-    signals: Mapping[str, Array] = field(default_factory=dict)
+    signals: Mapping[str, Array | Lazy] = field(default_factory=dict)
     labels: Sequence[str] = ()
     known: Known | None = None
     hints: Hints | None = None
@@ -199,12 +227,27 @@ def stack_pools(pools: Sequence[Pool]) -> Pool:
         beliefs=stack(beliefs) if len(beliefs) == len(pools) else None,
         calibrated=all(pool.calibrated for pool in pools),
         **{name: joined([getattr(p, name) for p in pools]) for name in ("vectors", "clusters", "groups")},
-        signals={name: np.concatenate([pool.signals[name] for pool in pools]) for name in signals},
+        signals={name: _end_to_end([pool.signals[name] for pool in pools]) for name in signals},
         labels=pools[0].labels,
         known=pools[0].known,
         hints=pools[0].hints,
         rest=_sum([pool.rest for pool in pools]),
     )
+
+
+def _end_to_end(parts: Sequence[Array | Lazy]) -> Array | Lazy:
+    if not any(isinstance(part, Lazy) for part in parts):
+        return np.concatenate(parts)
+    ends = np.cumsum([0, *(len(part) for part in parts)])
+
+    def tell(rows: Array) -> Array:
+        values = np.empty(len(rows))
+        for part, start, end in zip(parts, ends, ends[1:], strict=False):
+            here = (rows >= start) & (rows < end)
+            values[here] = part[rows[here] - start]
+        return values
+
+    return Lazy(int(ends[-1]), tell)
 
 
 def _sum(rests: Sequence[Rest]) -> Rest:

@@ -11,6 +11,7 @@ from labelwise.select.geometry import KCenter, TypiClust
 from labelwise.select.gradients import Badge, Bait
 from labelwise.select.herding import Herding
 from labelwise.select.imbalance import AnchorAL, Balanced, Galaxy, Seals
+from labelwise.select.routing import Routed
 from labelwise.select.scorers import MNLP, Entropy, LeastConfidence, Margin, TokenEntropy
 from labelwise.select.seeding import RareFirst, Seeds
 from labelwise.select.stochastic import Power, Softmax, Softrank
@@ -47,6 +48,7 @@ __all__ = [
     "RareFirst",
     "Rarity",
     "Relevance",
+    "Routed",
     "Seals",
     "Seeds",
     "SieveStreaming",

@@ -30,6 +30,7 @@ from labelwise.select import (
     Power,
     ProbCover,
     Random,
+    Routed,
     Softmax,
     Softrank,
     Then,
@@ -68,6 +69,9 @@ BY_PLACE = [
     Bait(),
     Then(Top(Margin()), KCenter()),
     Mix((KCenter(), Power(Margin())), (1, 1)),
+    Routed(Top(Margin())),
+    Routed(Power(Margin()), "novelty", near=0.6, far=0.8, new=0.2, audit=0.1),
+    Routed(Auto(), "novelty", near=0.1, far=0.1, new=0.0, audit=0.0),
 ]
 
 

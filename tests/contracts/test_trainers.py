@@ -7,6 +7,7 @@ import pytest
 
 from labelwise.core import Categorical, ContractError, Examples, State, Trainer
 from labelwise.core.checks import promises
+from labelwise.learn.committee import Bootstrap, Laplace
 from labelwise.learn.linear import Linear, LinearModel
 
 QUICK = Linear(grid=(1.0, 100.0))
@@ -16,6 +17,13 @@ QUICK = Linear(grid=(1.0, 100.0))
 def test_linear_keeps(promise):
     assert isinstance(Linear(), Trainer)
     promise(Linear())
+
+
+@pytest.mark.parametrize("promise", promises("trainers").values(), ids=lambda promise: promise.__name__)
+@pytest.mark.parametrize("trainer", [Bootstrap(QUICK, members=3), Laplace(QUICK)], ids=lambda t: type(t).__name__)
+def test_committees_keep(trainer, promise):
+    assert isinstance(trainer, Trainer)
+    promise(trainer)
 
 
 @dataclass(frozen=True)

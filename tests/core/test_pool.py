@@ -7,7 +7,17 @@ import re
 import numpy as np
 import pytest
 
-from labelwise.core import Categorical, ContractError, MissingInput, Multilabel, Pool, Selection, stack_pools, stream
+from labelwise.core import (
+    Categorical,
+    ContractError,
+    Lazy,
+    MissingInput,
+    Multilabel,
+    Pool,
+    Selection,
+    stack_pools,
+    stream,
+)
 
 
 def full(n, seed=0):
@@ -158,3 +168,26 @@ def test_selections_join_in_order_and_keep_each_fallback_once():
     assert joined.reason == ("best", "a", "b", "best")
     assert joined.fallback == "tied"
     assert len(Selection.join([])) == 0
+
+
+def test_a_lazy_signal_is_worked_out_once_and_only_where_it_is_read():
+    asked = []
+
+    def tell(rows):
+        asked.append(len(rows))
+        return rows * 2.0
+
+    whole = Lazy(20_000, tell)
+    part = whole[np.array([3, 19_999])][::-1]
+    assert len(part) == 2
+    assert not asked
+    np.testing.assert_array_equal(np.asarray(part), [39_998.0, 6.0])
+    assert asked == [2]
+    np.testing.assert_array_equal(np.asarray(whole), np.arange(20_000) * 2.0)
+    np.testing.assert_array_equal(whole[np.array([1, 2])], [2.0, 4.0])
+    assert sum(asked) == 20_002
+    assert max(asked) <= 8192
+    pool = Pool.of(3, signals={"s": np.arange(3.0)})
+    joined = stack_pools([pool, Pool.of(20_000, signals={"s": Lazy(20_000, tell)})]).signals["s"]
+    np.testing.assert_array_equal(np.asarray(joined[np.array([19_000, 1])]), [37_994.0, 1.0])
+    assert np.asarray(Lazy(0, tell)).shape == (0,)

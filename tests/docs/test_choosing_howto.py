@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT
 PARTS = {"parts": ["random"], "shares": [1]}
 SETTINGS: dict[str, dict[str, Any]] = {
     **{name: {"scorer": "margin"} for name in ("top", "power", "softmax", "softrank")},
-    **{name: {"base": "random"} for name in ("anchoral", "seals", "balanced")},
+    **{name: {"base": "random"} for name in ("anchoral", "seals", "balanced", "routed")},
     "then": {"first": "random", "second": "random"}, "mix": PARTS,
     "relevance": {"label": "a"}, "signal": {"name": "novelty"},
 }  # fmt: skip

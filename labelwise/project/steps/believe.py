@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from labelwise.core import Beliefs, Calibrator, Hints, Known, Pool, State, Streamed, keys_of
+from labelwise.core import Beliefs, Calibrator, Examples, Hints, Known, Lazy, Pool, State, Streamed, keys_of, stream
+from labelwise.learn.outside import Detector, Outside
 from labelwise.project.components import build
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.steps.neighbours import ShardSearch
-from labelwise.project.steps.snapshot import answers, part, read_snapshot
+from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
 from labelwise.project.workspace import Array, Workspace
+
+ENOUGH = 20
+"""Labelled texts below which shares of them say too little to call a text outside."""
 
 
 def believe(workspace: Workspace, entry: dict[str, Any], vectors: Array) -> Beliefs:
@@ -72,6 +79,45 @@ def _awaited(workspace: Workspace, ledger: Ledger) -> list[str]:
     return [text for text, shard, row in places if division[f"split/{shard}"][row] == 0]
 
 
+def outside_of(workspace: Workspace, ledger: Ledger) -> Callable[[str], Mapping[str, Lazy]]:
+    """Signals of a shard by its name: how far each text lies outside of what the model in use was trained on.
+
+    Worked out once somebody asks. None before there is a model for the present config, while it has seen fewer
+    than ENOUGH texts, and for spans, which belong to no one class.
+    """
+    entry, config = ledger.champion, workspace.config
+    if entry is None or entry["learning"] != config.digest(*LEARNING) or config.task.kind == "spans":
+        return lambda shard: {}
+    if entry["examples"] < ENOUGH:
+        return lambda shard: {}
+    method, version, recorded = Outside(), entry["version"], ledger.vectors[entry["encoder"]]
+
+    def make() -> State:
+        rows, _ = read_snapshot(workspace, entry["snapshot"])
+        columns = part(rows, "train")
+        examples = Examples(
+            task=config.task,
+            targets=config.task.targets(answers(config.task, columns["label"])),
+            weights=np.array(columns["weight"]),
+            vectors=workspace.vectors_of(columns["id"], entry["encoder"]),
+            groups=groups_of(workspace, entry["division"], columns["id"]),
+        )
+        # one thread a product, as in training
+        with threadpool_limits(1):
+            return method.fit(examples, workspace.model(version), stream(entry["seed"], "outside", version)).state()
+
+    @cache
+    def detector() -> Detector:
+        made = workspace.artefacts.once("outside", {"model": entry["ref"], "method": asdict(method)}, make)
+        return method.restore(workspace.artefacts.get(made))
+
+    def signals(shard: str) -> Mapping[str, Lazy]:
+        vectors = workspace.artefacts.get(ref(recorded[shard])).arrays["vectors"]
+        return {"outside": Lazy(len(vectors), lambda rows: detector().scores(vectors[rows]))}
+
+    return signals
+
+
 def hints_of(workspace: Workspace) -> Hints | None:
     """The examples and keywords of ``selection.hints``, encoded as texts are; None if there are none."""
     said, labels = workspace.config.selection.hints, workspace.config.task.labels
@@ -88,7 +134,7 @@ def pools(workspace: Workspace, ledger: Ledger) -> list[Pool]:
     """Every shard as a Pool."""
     labelled, asked = keys_of(list(ledger.given)), keys_of(list(ledger.asked))
     known, hints, (encoder, _) = known_of(workspace, ledger), hints_of(workspace), workspace.encoder()
-    division = workspace.artefacts.get(ref(ledger.division["ref"])).arrays
+    division, signals = workspace.artefacts.get(ref(ledger.division["ref"])).arrays, outside_of(workspace, ledger)
     found = []
     for shard in ledger.shards:
         keys, in_pool = workspace.texts.keys(shard), division[f"split/{shard}"] == 0
@@ -106,6 +152,7 @@ def pools(workspace: Workspace, ledger: Ledger) -> list[Pool]:
                 labels=workspace.config.task.labels,
                 known=known,
                 hints=hints,
+                signals=signals(shard),
                 neighbours=ShardSearch(workspace, shard),
             )
         )
