@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from labelwise.core import Calibration, Encoder, InputError, MissingExtra
+from labelwise.learn.adaptive import Chosen
+from labelwise.learn.forms import TINY
 from labelwise.learn.linear import Head, LinearModel
-from labelwise.learn.temperature import TINY, Tempered
+from labelwise.learn.temperature import Tempered
+from labelwise.learn.vector import Scaled
 
 OPSET, IR = 17, 8
 """Old enough for any onnxruntime of the last years, new enough for all operators used."""
@@ -23,15 +26,15 @@ OPSET, IR = 17, 8
 def to_onnx(model: Any, calibration: Calibration, notes: Mapping[str, str]) -> bytes:
     """The graph vectors (n, d) float32 -> probabilities (n, c) float32; ``notes`` become its metadata.
 
-    InputError for a model that is not linear or a calibration that is not a temperature, MissingExtra
-    without the package ``onnx``.
+    InputError for a model that is not linear or a calibration that is neither a temperature nor vector
+    scaling, MissingExtra without the package ``onnx``.
     """
-    head, temperature = _linear(model).head, _temperature(calibration)
+    head, line = _linear(model).head, _line(calibration)
     try:
         import onnx
     except ImportError:
         raise MissingExtra("writing ONNX", "onnx") from None
-    nodes, weights, last = _graph(head, temperature)
+    nodes, weights, last = _graph(head, *line)
     helper, real = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
         [helper.make_node(kind, inputs, [output], **settings) for kind, inputs, output, settings in nodes]
@@ -70,20 +73,25 @@ def _linear(model: Any) -> LinearModel:
     raise InputError(f"a {type(model).__name__} cannot be exported; only models of the trainer 'linear' can.")
 
 
-def _temperature(calibration: Calibration) -> float:
+def _line(calibration: Calibration) -> tuple[Any, Any]:
+    """Slope and offset, of all labels or of each (c,), that the calibration applies to log-probabilities."""
+    if isinstance(calibration, Chosen):
+        return _line(calibration.calibration)
     if isinstance(calibration, Tempered):
-        return calibration.temperature
+        return 1.0 / calibration.temperature, 0.0
+    if isinstance(calibration, Scaled):
+        return calibration.slopes, calibration.offsets
     raise InputError(
         f"a calibration by {type(calibration).__name__} has no ONNX form here; "
-        "use the calibrator 'temperature', or export to .safetensors."
+        "use the calibrator 'temperature' or 'vector', or export to .safetensors."
     )
 
 
 Node = tuple[str, list[str], str, dict[str, Any]]
 
 
-def _graph(head: Head, temperature: float) -> tuple[list[Node], dict[str, Any], str]:
-    """The nodes, their constants, and the name of the last value: the same steps as ``Head.probs`` and ``Tempered``."""
+def _graph(head: Head, slope: Any, offset: Any) -> tuple[list[Node], dict[str, Any], str]:
+    """The nodes, their constants, and the name of the last value: the same steps as ``Head.probs`` and ``scaled``."""
     nodes: list[Node] = []
     weights: dict[str, Any] = {}
 
@@ -106,14 +114,18 @@ def _graph(head: Head, temperature: float) -> tuple[list[Node], dict[str, Any], 
     last = step("Softmax", last, axis=1) if softmax else _sigmoid(step, constant, last)
     # every label learned in its own column, what nobody has given yet in the others
     last = step("Add", step("MatMul", last, constant("columns", spread)), constant("rest", rest))
-    if temperature == 1.0:
+    if np.all(slope == 1.0) and not np.any(offset):
         return nodes, weights, last
-    tiny, heat = constant("tiny", TINY), constant("temperature", temperature)
+    tiny = constant("tiny", TINY)
+
+    def line(logits: str) -> str:
+        return step("Add", step("Mul", logits, constant("slope", slope)), constant("offset", offset))
+
     log = step("Log", step("Max", last, tiny))
     if softmax:
-        return nodes, weights, step("Softmax", step("Div", log, heat), axis=1)
+        return nodes, weights, step("Softmax", line(log), axis=1)
     other = step("Log", step("Max", step("Sub", constant("one", 1.0), last), tiny))
-    return nodes, weights, step("Sigmoid", step("Div", step("Sub", log, other), heat))
+    return nodes, weights, step("Sigmoid", line(step("Sub", log, other)))
 
 
 def _sigmoid(step: Any, constant: Any, logits: str) -> str:

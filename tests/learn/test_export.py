@@ -8,9 +8,11 @@ import onnxruntime
 import pytest
 
 from labelwise.core import Examples, InputError, MissingExtra, State, Task, stream
+from labelwise.learn.adaptive import Chosen
 from labelwise.learn.export import to_onnx, to_sklearn
 from labelwise.learn.linear import Linear
 from labelwise.learn.temperature import Temperature, Tempered
+from labelwise.learn.vector import Scaled
 
 LABELS = ("bug", "größe", "praise", "spam")
 
@@ -46,12 +48,16 @@ def run(graph, vectors):
     return probs
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.3, 2.5])
+SLOPES = Scaled(np.array([0.4, 1.0, 2.0, 1.3]), np.array([0.5, 0.0, -1.0, 0.2]))
+CALIBRATIONS = (Tempered(1.0), Tempered(0.3), Tempered(2.5), SLOPES, Chosen("vector", SLOPES))
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS, ids=["as is", "sharper", "flatter", "vector", "adaptive"])
 @pytest.mark.parametrize("case", CASES)
-def test_onnx_and_scikit_learn_answer_as_the_model(case, temperature):
+def test_onnx_and_scikit_learn_answer_as_the_model(case, calibration):
     kind, targets = CASES[case]
     known = examples(kind, targets)
-    model, calibration = Linear(grid=(10.0,)).fit(known, None, stream(0, "fit")), Tempered(temperature)
+    model = Linear(grid=(10.0,)).fit(known, None, stream(0, "fit"))
     vectors = np.concatenate([known.vectors, np.zeros((1, 9), dtype=np.float32), -3 * known.vectors[:5]])
     expected = next(iter(calibration.apply(model.believe(vectors)).arrays().values()))
     graph = to_onnx(model, calibration, {"labels": "[]"})
