@@ -102,9 +102,13 @@ def burst(workspace: Any, steps: dict[str, Any]) -> dict[str, tuple[float, float
         clock("submit", lambda: submit(workspace, given))
         advance(workspace)
 
+    own = time.thread_time()
     clock("total", all_of_it)
+    own = time.thread_time() - own
     wall, cpu = (spent["total"][i] - sum(spent[name][i] for name in SHOWN[:-2]) for i in (0, 1))
-    return spent | {"between": (wall, cpu)}
+    # what a machine without other work would take, but for its disk: this thread's part, and a half of the others'
+    idle = own + (spent["total"][1] - own) / 2
+    return spent | {"between": (wall, cpu), "idle": (idle, spent["total"][1])}
 
 
 def measure(folder: Path, bursts: int, labels: int) -> dict[str, Any]:
@@ -178,6 +182,8 @@ def main() -> None:
             wall, cpu = zip(*(row[step] for row in rows), strict=True)
             shown = (statistics.median(wall), max(wall), statistics.median(cpu), cold[step][0])
             print(f"  {step:<10} " + " ".join(f"{one:8.3f}" for one in shown))
+        idle = statistics.median(row["idle"][0] for row in rows)
+        print(f"  processor seconds one after the other if two cores do nothing else: {idle:.2f}")
         print(f"  cold process, from its start to its end: {each['cold']['process']:.1f} s")
     print(f"\nload of the machine over the last minutes: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(json.dumps({"targets": targets}, indent=1))
