@@ -149,7 +149,7 @@ def learned(job: Job, data: vectors.Data, rows: Array, before: LinearModel | Non
     groups = np.where(groups < 0, -1 - np.arange(len(rows)), groups)
     task = Task("single", tuple(data.labels))
     examples = Examples(task, targets, weights, data.pool[rows], groups=groups)
-    model = Linear(grid=tuple(grid)).fit(examples, before, stream(job.seed, "fit", len(rows)))
+    model = Linear(grid=tuple(grid), growth=0.0).fit(examples, before, stream(job.seed, "fit", len(rows)))
     assert model.held_out is not None
     calibration = Temperature().fit(model.held_out, targets, weights)
     return Learned(model, calibration, Known(data.pool[rows], targets, calibration.apply(model.held_out)))

@@ -8,9 +8,7 @@ stored without pickle.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelwise.core.errors import ContractError
+from labelwise.core.threads import side_by_side
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -331,17 +330,8 @@ class Streamed:
             part = slice(start, min(start + BLOCK, self.size))
             out[part] = getattr(self.tell(part), name)()
 
-        from threadpoolctl import threadpool_limits
-
-        # each block is worked out by itself and put in its place: the number of threads changes nothing;
-        # a product within a block is too small to be divided as well: its threads would wait for one another
-        pool = ThreadPoolExecutor(_threads())
-        try:
-            with threadpool_limits(1):
-                for _ in pool.map(tell, range(0, self.size, BLOCK)):
-                    pass
-        finally:
-            pool.shutdown(cancel_futures=True)
+        # each block is worked out by itself and put in its place
+        side_by_side(tell, range(0, self.size, BLOCK))
         return out
 
     def margin(self) -> Floats:
@@ -361,13 +351,6 @@ class Streamed:
 
     def arrays(self) -> dict[str, Array]:
         return self.tell(slice(0, self.size)).arrays()
-
-
-def _threads() -> int:
-    """Threads for blocks of beliefs: those that numeric libraries may use, or the cores, but at most 4."""
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(free, 4, int(allowed) if allowed.isdigit() else free))
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged | Committee:

@@ -36,6 +36,7 @@ from labelwise.core import (
 )
 from labelwise.learn.folds import assign, strata_of
 from labelwise.learn.logistic import Link, Problem, Solution, prepare, probabilities, solve
+from labelwise.learn.refit import Kept, keys_of, surprised
 
 Array = npt.NDArray[Any]
 
@@ -75,6 +76,7 @@ class LinearModel:
     head: Head
     facts: Mapping[str, Any]
     held_out: Beliefs | None = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
 
     def believe(self, inputs: Any) -> Beliefs:
         """Beliefs (float32) about unit-norm vectors (m, d), float16 or float32, memory-mapped or not.
@@ -94,6 +96,8 @@ class LinearModel:
         arrays = {"seen": head.seen, "coef": head.coef, "intercept": head.intercept, "rest": head.rest}
         if self.held_out is not None:
             arrays["held_out"] = next(iter(self.held_out.arrays().values()))
+        if self.kept is not None:
+            arrays |= self.kept.arrays()
         return State(arrays, dict(self.facts))
 
 
@@ -104,10 +108,16 @@ class Linear:
     grid: the C to try, each > 0, per example of mean weight; folds: held-out folds (2..20),
     doubled below 100 examples. Weights act relative to their mean, so rescaling them all
     changes nothing.
+
+    growth: C is searched for again once more than this share of the examples of the last search came,
+    left or were answered anew since (0 = in every fit); sooner if a label is seen for the first time, or
+    if new labels surprise the earlier model more than its own doubts explain. Else the fit is an update: the
+    last C and folds, every solution carried on to its optimum.
     """
 
     grid: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
     folds: int = 5
+    growth: float = 0.25
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid", tuple(sorted(self.grid)))
@@ -115,6 +125,8 @@ class Linear:
             raise InputError(f"grid: {list(self.grid)!r} is not allowed; give one or more finite numbers > 0.")
         if not 2 <= self.folds <= 20:
             raise InputError(f"folds: {self.folds!r} is not allowed; give a whole number from 2 to 20.")
+        if not 0 <= self.growth <= 10:
+            raise InputError(f"growth: {self.growth!r} is not allowed; give a share of the labels from 0 to 10.")
 
     @property
     def reads(self) -> str:
@@ -125,16 +137,18 @@ class Linear:
         return ("single", "multi")
 
     def fit(self, examples: Examples, start_from: Model | None, rng: np.random.Generator) -> LinearModel:
-        """Choose C on held-out folds, then fit all examples.
+        """Choose C on held-out folds, or keep that of start_from while ``growth`` allows; then fit all examples.
 
-        rng decides the folds. The last fit begins at the folds' mean or at start_from (if that is
+        rng decides the folds of a search. The last fit begins at the folds' mean or at start_from (if that is
         a LinearModel on vectors of this width), whichever is nearer to the optimum; the folds
-        never see start_from, since it may know their held-out labels. Raises WrongMoment without
-        examples, InputError without vectors or for spans.
+        never see it, since it may know their held-out labels: in an update each goes on from its own
+        last solution. Raises WrongMoment without examples, InputError without vectors or for spans, or with
+        vectors that are not finite.
         """
         vectors = _vectors(examples)
         weights = np.asarray(examples.weights, dtype=np.float64)
-        choice = _search(self, examples, vectors, weights, rng)
+        updated = _update(self, start_from, examples, vectors, weights)
+        choice = updated or _search(self, examples, vectors, weights, rng)
         whole = _Fitting.of(examples.task, vectors, examples.targets, weights)
         starts = [choice.start]
         if isinstance(start_from, LinearModel) and start_from.facts["dimensions"] == vectors.shape[1]:
@@ -148,20 +162,23 @@ class Linear:
             "classes_seen": len(whole.seen),
             "c": choice.c,
             "cv_log_loss": [[c, loss] for c, loss in choice.losses],
-            "folds": choice.folds,
+            "folds": choice.kept.coef.shape[0],
+            "searched": updated is None,
             "grid_end": {self.grid[0]: "lowest", self.grid[-1]: "highest"}.get(choice.c),
         }
-        return LinearModel(head, facts, _form(head.link, choice.held_out))
+        return LinearModel(head, facts, _form(head.link, choice.held_out), choice.kept)
 
     def restore(self, state: State) -> LinearModel:
         """The model that ``state`` describes; DamagedRecord if something is missing."""
         try:
             link = _link(state.facts["kind"])
             head = Head(link, *(np.asarray(state.arrays[name]) for name in ("seen", "coef", "intercept", "rest")))
+            kept = Kept.of(state.arrays)
         except KeyError as missing:
             raise DamagedRecord(f"a linear model's state lacks {missing}; train the model again.") from None
         held_out = state.arrays.get("held_out")
-        return LinearModel(head, dict(state.facts), None if held_out is None else _form(link, held_out))
+        said = None if held_out is None else _form(link, held_out)
+        return LinearModel(head, dict(state.facts), said, kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +224,47 @@ class _Choice:
     losses: list[tuple[float, float]]
     held_out: Array
     start: Solution
-    folds: int
+    kept: Kept
+
+
+def _update(trainer: Linear, model: Model | None, examples: Examples, vectors: Array, weights: Array) -> _Choice | None:
+    """The last search's C and folds on these examples; None where a new search is due (see ``Linear.growth``)."""
+    if not isinstance(model, LinearModel) or model.kept is None or model.held_out is None:
+        return None
+    same = {"kind": examples.task.kind, "labels": list(examples.task.labels), "dimensions": vectors.shape[1]}
+    if {name: model.facts[name] for name in same} != same or model.facts["c"] not in trainer.grid:
+        return None
+    if len(model.kept.coef) not in (trainer.folds, 2 * trainer.folds):
+        return None
+    kept, targets, c = model.kept, examples.targets, float(model.facts["c"])
+    keys = keys_of(vectors)
+    new = kept.new(keys, targets)
+    gone = max(0, len(kept.keys) - int(np.count_nonzero(kept.find(keys) >= 0)))
+    changed = kept.changed + len(new) + gone
+    # without vectors, only which labels can be learned
+    seen = _Fitting.of(examples.task, vectors[:, :0], targets, weights).seen
+    if changed > trainer.growth * kept.searched or not np.array_equal(seen, model.head.seen):
+        return None
+    if surprised(model.held_out, kept.targets, model.believe(vectors[new]), targets[new]):
+        return None
+    fold_of = kept.dealt(targets, examples.groups, keys)
+    probs = np.empty((len(targets), len(examples.task.labels)), dtype=np.float32)
+    ends = []
+    for fold, begin in enumerate(zip(kept.coef, kept.intercept, strict=True)):
+        train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        fitting = _Fitting.of(examples.task, vectors[train], targets[train], weights[train])
+        head = fitting.head(c, [begin], SEARCH_TOLERANCE, "float32")
+        probs[test] = head.probs(vectors[test])
+        ends.append(_spread(head))
+    link = _link(examples.task.kind)
+    loss = float(np.average(_form(link, probs).surprise(targets), weights=weights))
+    now = _kept(keys, targets, fold_of, ends, kept.searched, changed)
+    return _Choice(c, [(c, loss)], probs, _mean(ends), now)
+
+
+def _kept(keys: Array, targets: Array, folds: Array, ends: Sequence[Solution], searched: int, changed: int) -> Kept:
+    coef, intercept = (np.array(parts, dtype=np.float32) for parts in zip(*ends, strict=True))
+    return Kept(keys, np.asarray(targets), folds.astype(np.int8), coef, intercept, searched, changed)
 
 
 def _search(trainer: Linear, examples: Examples, vectors: Array, weights: Array, rng: np.random.Generator) -> _Choice:
@@ -220,7 +277,7 @@ def _search(trainer: Linear, examples: Examples, vectors: Array, weights: Array,
     zero = np.zeros((len(examples.task.labels), vectors.shape[1])), np.zeros(len(examples.task.labels))
     starts = [zero] * len(trains)
     losses: list[tuple[float, float]] = []
-    tried: list[tuple[Array, Solution]] = []
+    tried: list[tuple[Array, list[Solution]]] = []
     rises = 0
     for c in trainer.grid:
         probs = np.empty((len(targets), len(examples.task.labels)), dtype=np.float32)
@@ -231,12 +288,14 @@ def _search(trainer: Linear, examples: Examples, vectors: Array, weights: Array,
         loss = float(np.average(_form(fittings[0].link, probs).surprise(targets), weights=weights))
         rises = rises + 1 if losses and loss > losses[-1][1] else 0
         losses.append((c, loss))
-        tried.append((probs, _mean(starts)))
+        tried.append((probs, list(starts)))
         if rises == 2:
             break
     least = min(loss for _, loss in losses)
     chosen = next(i for i, (_, loss) in enumerate(losses) if loss <= least * (1.0 + WORTHWHILE))
-    return _Choice(losses[chosen][0], losses, *tried[chosen], len(tests))
+    held_out, ends = tried[chosen]
+    kept = _kept(keys_of(vectors), targets, fold_of, ends, len(targets), 0)
+    return _Choice(losses[chosen][0], losses, held_out, _mean(ends), kept)
 
 
 def _folds(folds: int, examples: Examples, vectors: Array, rng: np.random.Generator) -> Array:
@@ -256,7 +315,11 @@ def _vectors(examples: Examples) -> Array:
         raise InputError(
             "examples.vectors: None is not allowed; 'linear' reads vectors (n, d). Encode the texts first."
         )
-    return np.asarray(examples.vectors)
+    vectors = np.asarray(examples.vectors)
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise InputError(f"examples.vectors: row {row} is not finite; encode the texts again.")
+    return vectors
 
 
 def _link(kind: str) -> Link:

@@ -21,6 +21,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from labelwise.core.halves import single
+
 Array = npt.NDArray[Any]
 Link = Literal["softmax", "sigmoid"]
 Solution = tuple[Array, Array]
@@ -148,7 +150,7 @@ def probabilities(coef: Array, intercept: Array, vectors: Array, link: Link) -> 
     out = np.empty((k, len(vectors)), dtype=np.float32)
     step = max(1, CHUNK // max(d, k, 1))
     for first in range(0, len(vectors), step):
-        logits = weights @ np.asarray(vectors[first : first + step], dtype=np.float32).T
+        logits = weights @ single(vectors[first : first + step]).T
         logits += offset
         if link == "softmax":
             logits -= logits.max(axis=0)

@@ -100,6 +100,12 @@ def _learning(ledger: Ledger, config: Config) -> list[Todo]:
 
 
 def _first_due(ledger: Ledger, config: Config) -> tuple[str, str] | None:
+    """The first step of learning that is due, and why.
+
+    New answers are learnt from when no text is pending, as the next choice needs them, and when half a batch of them
+    has come. Whether it would pay is not predicted: an update costs less than the choice it serves. What is
+    not done each time is the search that a trainer does now and then (see ``Linear.growth``).
+    """
     snapshot = ledger.snapshots[-1] if ledger.snapshots else None
     model = ledger.models[-1] if ledger.models else None
     fresh = ledger.answers - (snapshot["answers"] if snapshot else 0)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from labelwise.core import Artefacts, Encoder, Event, EventLog, InputError, Model, Trainer, WrongMoment
 from labelwise.core.canon import digest_of
+from labelwise.core.halves import single
 from labelwise.project import config as configs
 from labelwise.project.components import build
 from labelwise.project.config import Config
@@ -21,7 +22,7 @@ from labelwise.project.ledger import Ledger, ref
 from labelwise.store.artefacts import DiskArtefacts
 from labelwise.store.files import write_atomically
 from labelwise.store.log import SqliteLog
-from labelwise.store.texts import Texts
+from labelwise.store.texts import Texts, asked_for
 
 HOME = ".labelwise"
 CHECKPOINT_EVERY = 5_000
@@ -52,8 +53,6 @@ class Workspace:
     checked: bool = False
     _ledger: Ledger = field(default_factory=Ledger, repr=False)
     _saved: int = 0
-    _ids: dict[str, Array] = field(default_factory=dict, repr=False)
-    _order: dict[str, Array] = field(default_factory=dict, repr=False)
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -126,23 +125,15 @@ class Workspace:
 
     def ids(self, shard: str) -> Array:
         """(n,) the shard's text ids as ASCII bytes, read once."""
-        if shard not in self._ids:
-            self._ids[shard] = np.array(self.texts.ids(shard), dtype="S32")
-        return self._ids[shard]
+        return self.texts.names(shard)
 
     def find(self, ids: Sequence[str]) -> tuple[Array, Array]:
         """(position of the shard or -1, row) of every text. O(n log N)."""
-        wanted = np.array([i if len(i) == 32 and i.isascii() else "" for i in ids], dtype="S32")
-        shard_of = np.full(len(ids), -1)
-        row_of = np.zeros(len(ids), dtype=np.int64)
+        wanted = asked_for(ids)
+        shard_of, row_of = np.full(len(ids), -1), np.zeros(len(ids), dtype=np.int64)
         for number, shard in enumerate(self.now().shards):
-            known = self.ids(shard)
-            if shard not in self._order:
-                self._order[shard] = np.argsort(known, kind="stable")
-            order = self._order[shard]
-            at = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-            here = known[order[at]] == wanted
-            shard_of[here], row_of[here] = number, order[at[here]]
+            rows = self.texts.find(shard, wanted)
+            shard_of[rows >= 0], row_of[rows >= 0] = number, rows[rows >= 0]
         return shard_of, row_of
 
     def rows_of(self, ids: Sequence[str]) -> tuple[list[str], Array]:
@@ -158,8 +149,13 @@ class Workspace:
         """(n, d) float32 vectors of some texts, in order, by the named encoder or the configured one."""
         recorded = self.now().vectors.get(encoder or self.encoder()[0], {})
         shards, rows = self.rows_of(ids)
-        parts: dict[str, Array] = {s: self.artefacts.get(ref(recorded[s])).arrays["vectors"] for s in set(shards)}
-        return np.array([parts[shard][row] for shard, row in zip(shards, rows, strict=True)], dtype=np.float32)
+        of, parts, order = np.array(shards), [], []
+        for shard in dict.fromkeys(shards):
+            here = np.flatnonzero(of == shard)
+            parts.append(single(self.artefacts.get(ref(recorded[shard])).arrays["vectors"][rows[here]]))
+            order.append(here)
+        out: Array = np.concatenate(parts)[np.argsort(np.concatenate(order))] if parts else np.zeros(0, np.float32)
+        return out
 
     def model(self, version: int) -> Model:
         """A recorded model. InputError when there is no such version."""

@@ -22,6 +22,7 @@ from labelwise.core import (
     stack_pools,
 )
 from labelwise.core.beliefs import Array, Rows
+from labelwise.core.threads import side_by_side, threads
 from labelwise.select import fields, picking
 from labelwise.select.comparing import gather
 from labelwise.select.geometry import TypiClust
@@ -70,9 +71,9 @@ def choose(
 
     ``shards[i]`` may build its pool anew each time (vectors memory-mapped, beliefs streamed): each is
     asked for twice and dropped before the next, first for the control, then to nominate (again for
-    every fallback, and where near-duplicates must fill the batch). So memory is that of one shard,
-    of what was asked so far, and of the nominated texts: at most LIMIT and a shard's, unless a
-    strategy nominates more. Choosing from one shard needs no nomination.
+    every fallback, and where near-duplicates must fill the batch), as many side by side as there are
+    threads, at most 4. So memory is that of these shards, of what was asked so far, and of the nominated
+    texts: at most LIMIT and a shard's, unless a strategy nominates more. Choosing from one shard needs no nomination.
 
     ``control`` is the share in [0, 1] drawn uniformly at random before anything else, rounded,
     at least 1 of 2 when it is > 0. It is a simple random sample, so only here two near-duplicates
@@ -222,8 +223,12 @@ def _over_shards(shards: _Shards, strategy: Strategy, budget: int, streams: Stre
 def _nominees(shards: _Shards, strategy: Strategy, budget: int, streams: Streams) -> tuple[Rows, Pool]:
     sent: list[tuple[Rows, Pool]] = []
     limit = LIMIT
+    at_once = threads()
     for i in range(len(shards)):
-        rows, pool = _nominated(strategy, shards[i], budget, streams)
+        if i % at_once == 0:
+            some = range(i, min(i + at_once, len(shards)))
+            told = side_by_side(lambda j: _nominated(strategy, shards[j], budget, streams), some)
+        rows, pool = told[i % at_once]
         sent.append((rows + shards.origin[i], pool))
         if sum(len(rows) for rows, _ in sent) > limit:
             rows, union = _stacked(sent)

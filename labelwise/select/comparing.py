@@ -11,8 +11,6 @@ candidates' vectors; never (n, n).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +18,8 @@ import numpy.typing as npt
 
 from labelwise.core import InputError, Nomination, Pool, Scorer, Selection
 from labelwise.core.beliefs import Floats, Rows
+from labelwise.core.halves import single
+from labelwise.core.threads import one_thread
 from labelwise.select import fields, picking
 
 Vectors = npt.NDArray[np.float32]
@@ -31,7 +31,7 @@ KEEN = 4
 
 def gather(pool: Pool, rows: Rows) -> Vectors:
     """(m, d) float32 vectors of some rows. MissingInput without vectors."""
-    return np.ascontiguousarray(pool.need("vectors")[rows], dtype=np.float32)
+    return np.ascontiguousarray(single(pool.need("vectors")[rows]))
 
 
 def known_vectors(pool: Pool) -> Vectors:
@@ -45,19 +45,6 @@ def known_vectors(pool: Pool) -> Vectors:
             "represent labelled and open texts with one encoder."
         )
     return np.asarray(pool.known.vectors, dtype=np.float32)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Products inside run on one thread.
-
-    In a greedy loop the many small ones would mostly wait for each other's, and the last digits would follow
-    the number of threads: what is recorded must not depend on where it was chosen.
-    """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
 
 
 def squared(one: Vectors, other: Vectors) -> Vectors:

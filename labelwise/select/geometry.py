@@ -13,8 +13,9 @@ import numpy as np
 
 from labelwise.core import Pool, Reason, Selection, stream
 from labelwise.core.beliefs import Array, Rows
+from labelwise.core.threads import one_thread
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, one_thread, squared
+from labelwise.select.comparing import Comparing, Vectors, gather, known_vectors, squared
 
 ROUNDS = 8
 """Passes of k-means; with 25, accuracy on Banking77 differed by less than it does between seeds."""

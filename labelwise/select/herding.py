@@ -10,6 +10,7 @@ import numpy as np
 
 from labelwise.core import Pool, Reason, Scorer, Selection
 from labelwise.core.beliefs import Array, Floats, Rows
+from labelwise.core.threads import side_by_side
 from labelwise.select import fields, picking
 from labelwise.select.comparing import Scored, Vectors, gather, known_vectors
 from labelwise.select.geometry import k_means, nearest
@@ -256,13 +257,15 @@ class _Kernel(NamedTuple):
     def gains(self, weights: Vectors, low: Vectors, high: Vectors, some: Rows | None = None) -> Floats:
         """(m,) what each candidate, or each of some, adds to the targets' coverage between ``low`` and ``high``."""
         theirs = self.theirs if some is None else self.theirs[some]
-        total = np.zeros(len(theirs))
-        for start in range(0, len(theirs), BLOCK[1]):
-            there = slice(start, start + BLOCK[1])
+
+        def total(start: int) -> Floats:
+            there, out = theirs[start : start + BLOCK[1]].T, np.zeros(len(theirs[start : start + BLOCK[1]]))
             for first in range(0, len(self.ours), BLOCK[0]):
                 here = slice(first, first + BLOCK[0])
-                new = self.shape(self.ours[here] @ theirs[there].T)
+                new = self.shape(self.ours[here] @ there)
                 np.clip(new, low[here, None], high[here, None], out=new)
                 new -= low[here, None]
-                total[there] += weights[here] @ new
-        return total
+                out += weights[here] @ new
+            return out
+
+        return np.concatenate(side_by_side(total, range(0, max(len(theirs), 1), BLOCK[1])))

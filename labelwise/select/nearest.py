@@ -7,7 +7,8 @@ import numpy as np
 from labelwise.core import InputError, Pool
 from labelwise.core.beliefs import Rows
 from labelwise.core.pool import Neighbours
-from labelwise.select.comparing import Vectors, gather, one_thread
+from labelwise.core.threads import one_thread
+from labelwise.select.comparing import Vectors, gather
 
 BLOCK = 8192
 STEP = 2048

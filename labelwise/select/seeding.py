@@ -19,8 +19,9 @@ import numpy as np
 
 from labelwise.core import MissingInput, Pool, Reason, Selection
 from labelwise.core.beliefs import BLOCK, Array, Beliefs, Committee, Rows, Tagged
+from labelwise.core.threads import one_thread
 from labelwise.select import fields, picking
-from labelwise.select.comparing import Comparing, Tiered, Vectors, gather, known_vectors, one_thread
+from labelwise.select.comparing import Comparing, Tiered, Vectors, gather, known_vectors
 from labelwise.select.nearest import nearest, similarity
 from labelwise.select.scorers import name_of
 

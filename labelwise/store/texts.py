@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from labelwise.core.errors import DamagedRecord, InputError
 from labelwise.core.intake import SPLITS, Reject, Rejects, split_of
-from labelwise.core.text import digest, keys_of
+from labelwise.core.text import digest
 from labelwise.store.seen import Seen, Verdict
 from labelwise.store.shards import GROUP_ROWS, name_of, opened, write
 
@@ -57,12 +57,20 @@ class Report:
     moved: Mapping[str, str]
 
 
+class _Index(NamedTuple):
+    """Of the n texts of a shard: ids as ASCII bytes, 64-bit keys, and the order that sorts either."""
+
+    names: npt.NDArray[np.bytes_]
+    keys: npt.NDArray[np.uint64]
+    order: npt.NDArray[np.int32]
+
+
 class Texts:
     """Texts in one folder. ``shards`` arguments are the names that count, as the log has them."""
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
-        self._ids: dict[str, tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]] = {}
+        self._indexes: dict[str, _Index] = {}
 
     def add(
         self,
@@ -103,19 +111,29 @@ class Texts:
 
     def keys(self, shard: str) -> npt.NDArray[np.uint64]:
         """(n,) the texts' 64-bit keys, in the shard's order; kept in memory, read-only."""
-        return self._index(shard)[0]
+        return self._index(shard).keys
+
+    def names(self, shard: str) -> npt.NDArray[np.bytes_]:
+        """(n,) the texts' ids as ASCII bytes, in the shard's order; kept in memory, read-only."""
+        return self._index(shard).names
+
+    def find(self, shard: str, names: npt.NDArray[np.bytes_]) -> npt.NDArray[np.int64]:
+        """(m,) the rows of some ids, -1 where the shard has none. O(m log n)."""
+        index = self._index(shard)
+        at = np.minimum(np.searchsorted(index.names, names, sorter=index.order), len(index.order) - 1)
+        rows = index.order[at].astype(np.int64)
+        return np.where(index.names[rows] == names, rows, -1)
 
     def get(self, shards: Sequence[str], ids: Sequence[str]) -> list[str]:
         """The texts of these ids, in their order; reads only the row groups they are in.
 
         InputError naming the first id that no shard has. O(ids * shards) binary searches.
         """
-        wanted = keys_of(ids)
+        wanted = asked_for(ids)
         found: dict[str, str] = {}
         for shard in shards:
-            keys, order = self._index(shard)
-            at = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
-            rows = order[at][keys[order[at]] == wanted]
+            rows = self.find(shard, wanted)
+            rows = rows[rows >= 0]
             if len(rows):
                 groups = np.unique(rows // GROUP_ROWS).tolist()
                 with opened(self._path(shard)) as file:
@@ -156,14 +174,22 @@ class Texts:
     def _path(self, shard: str) -> Path:
         return self._folder / f"{shard}.parquet"
 
-    def _index(self, shard: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-        """(keys, the order that sorts them) of a shard, read once; shards never change."""
-        if shard not in self._ids:
-            keys = keys_of(self.ids(shard))
-            order = np.argsort(keys, kind="stable").astype(np.int32)
+    def _index(self, shard: str) -> _Index:
+        """Names, keys and order of a shard, read once; shards never change."""
+        if shard not in self._indexes:
+            raw = "".join(self.ids(shard))
+            names = np.frombuffer(raw.encode(), dtype="S32")
+            first, second = np.frombuffer(bytes.fromhex(raw), dtype=">u8").astype(np.uint64).reshape(-1, 2).T
+            order = np.lexsort((second, first)).astype(np.int32)  # many times faster than sorting the names
+            keys = first.copy()
             keys.flags.writeable = False
-            self._ids[shard] = keys, order
-        return self._ids[shard]
+            self._indexes[shard] = _Index(names, keys, order)
+        return self._indexes[shard]
+
+
+def asked_for(ids: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """(m,) ids as ``Texts.find`` takes them; what cannot be one becomes the id that no text has."""
+    return np.array([i if len(i) == 32 and i.isascii() else "" for i in ids], dtype="S32")
 
 
 def _meta_names(file: Any) -> list[str]:

@@ -158,7 +158,12 @@ def test_the_rarest_label_of_a_text_is_spread():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"grid": ()}, "grid"), ({"grid": (0.0,)}, "numbers > 0"), ({"folds": 1}, "folds: 1 .* from 2 to 20")],
+    [
+        ({"grid": ()}, "grid"),
+        ({"grid": (0.0,)}, "numbers > 0"),
+        ({"folds": 1}, "folds: 1 .* from 2 to 20"),
+        ({"growth": -0.1}, "growth: -0.1"),
+    ],
 )
 def test_impossible_settings_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):

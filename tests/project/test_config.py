@@ -30,7 +30,7 @@ def test_every_default_is_written_out():
             "initial": 50, "batch": 50, "budget": 0, "control": 0.1, "evaluation": 0.5, "holdout": 0.0,
             "hints": {},
         },
-        "trainer": {"use": "linear", "grid": [0.1, 1.0, 10.0, 100.0, 1000.0], "folds": 5},
+        "trainer": {"use": "linear", "grid": [0.1, 1.0, 10.0, 100.0, 1000.0], "folds": 5, "growth": 0.25},
         "calibrator": {
             "use": "adaptive", "spread": 0.5, "enough": 500, "per_class": 20, "isotonic": 1000, "folds": 5
         },
@@ -65,6 +65,7 @@ CHANGES = [
     ("selection", "evaluation", 0.4),
     ("selection", "holdout", 0.1),
     ("trainer", "folds", 4),
+    ("trainer", "growth", 0.5),
     ("trainer", "grid", [1.0]),
     ("cost", "per_hour", 30.0),
     ("cost", "currency", "USD"),

@@ -1,5 +1,7 @@
 """One batch over shards: control, near-duplicates, fallbacks, and what is refused."""
 
+import os
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -230,6 +232,7 @@ class Lazy(Sequence):
 
     def __init__(self, shards):
         self.shards, self.alive, self.most, self.built = shards, 0, 0, 0
+        self.lock = threading.RLock()
 
     def __len__(self):
         return len(self.shards)
@@ -237,13 +240,20 @@ class Lazy(Sequence):
     def __getitem__(self, i):
         said = self.shards[i].beliefs
         streamed = Streamed(len(said), said.take)
-        self.alive, self.built = self.alive + 1, self.built + 1
-        self.most = max(self.most, self.alive)
+        with self.lock:
+            self.alive, self.built = self.alive + 1, self.built + 1
+            self.most = max(self.most, self.alive)
         weakref.finalize(streamed, self.gone)
         return self.shards[i].replace(beliefs=streamed, vectors=self.shards[i].vectors.copy())
 
     def gone(self):
-        self.alive -= 1
+        with self.lock:
+            self.alive -= 1
+
+
+def run_on(threads, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
 
 
 def chosen_of(shards, chosen):
@@ -277,18 +287,23 @@ def test_strategies_that_compare_choose_over_shards_as_over_one_array(strategy, 
 
 @pytest.mark.parametrize("strategy", [*ROW_WISE, KCenter(), TypiClust()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("count", [1, 5])
-def test_no_two_shards_live_at_once(strategy, count, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_more_shards_live_at_once_than_there_are_threads(strategy, count, threads, monkeypatch):
+    run_on(threads, monkeypatch)
     monkeypatch.setattr(picking, "NOMINEES", 16)
     monkeypatch.setattr(batch, "LIMIT", 60)
     shards = split(pool_of(400, 13), count)
     lazy = Lazy(shards)
     chosen = choose(lazy, strategy, 12, 0.25, streams(13))
-    assert (lazy.most, lazy.alive) == (1, 0)
+    assert lazy.most <= threads
+    assert lazy.alive == 0
     assert lazy.built == 2 * count
+    run_on(1, monkeypatch)
     assert keys(shards, chosen) == keys(shards, choose(shards, strategy, 12, 0.25, streams(13)))
 
 
-def test_not_even_where_a_fallback_or_near_duplicates_must_fill_the_batch():
+def test_not_even_where_a_fallback_or_near_duplicates_must_fill_the_batch(monkeypatch):
+    run_on(1, monkeypatch)
     for strategy, fallbacks in ((Choosy(), (Choosy(), Random())), (Random(), ())):
         for count in (1, 4):
             lazy = Lazy(split(pool_of(60, 14).replace(groups=np.arange(60) % 4), count))

@@ -15,7 +15,7 @@ from labelwise.core.intake import Reject, Rejects, fault, faults, split_of
 from labelwise.core.text import keys_of, text_id
 from labelwise.store import shards as shard_files
 from labelwise.store.seen import Digests
-from labelwise.store.texts import CLASH, Texts
+from labelwise.store.texts import CLASH, Texts, asked_for
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(lambda t: not fault(t))
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -306,3 +306,14 @@ def test_real_data_with_known_repeats(tmp_path, real_data):
     assert len(report.shards) == -(-report.added // 40_000)
     ids = texts.ids(names(report)[-1])[::997]
     assert [text_id(text) for text in texts.get(names(report), ids)] == ids
+
+
+def test_rows_are_found_by_id_also_where_keys_clash(tmp_path, monkeypatch):
+    """Ids that share their first half, and what cannot be an id."""
+    ids = ["0" * 16 + f"{n:016x}" for n in (5, 3, 9)] + ["f" * 16 + "0" * 16]
+    texts = Texts(tmp_path)
+    monkeypatch.setattr(Texts, "ids", lambda self, shard: ids)
+    wanted = [ids[2], ids[0], "0" * 32, "", "ü" * 32, "F" * 32, ids[3], ids[1], "0" * 33]
+    assert texts.find("any", asked_for(wanted)).tolist() == [2, 0, -1, -1, -1, -1, 3, 1, -1]
+    assert texts.keys("any").tolist() == [0, 0, 0, 2**64 - 1]
+    assert texts.names("any").astype(str).tolist() == ids

@@ -32,7 +32,7 @@ def evaluate(workspace: Workspace) -> None:
     else:
         ids = columns["id"]
         data |= metrics.evaluate(
-            believe(workspace, entry, workspace.vectors_of(ids)),
+            believe(workspace, entry, workspace.vectors_of(ids, entry["encoder"])),
             config.task.targets(answers(config.task, columns["label"])),
             config.task.labels,
             rng=stream(config.project.seed, "evaluate", entry["version"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelwise.core import Encoder, State, stream
+from labelwise.core import ContractError, Encoder, State, stream
 from labelwise.project.workspace import Workspace
 
 SAMPLE = 20_000
@@ -59,6 +59,9 @@ def _encode(workspace: Workspace, encoder: Encoder, shard: str) -> State:
         for start in range(0, len(chunk), CHUNK):
             part = chunk[start : start + CHUNK]
             out[done : done + len(part)] = encoder.encode(part)
+            if not np.isfinite(out[done : done + len(part)]).all():
+                use = workspace.config.written_out()["encoder"]["use"]
+                raise ContractError(f"encoder {use!r} must give finite vectors of unit norm; nothing was recorded.")
             done += len(part)
             workspace.progress("encoding", before + done, total)
     return State({"vectors": out})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from threadpoolctl import threadpool_limits
-
 from labelwise.core import Event, stream
+from labelwise.core.threads import one_thread
 from labelwise.project.components import describe
 from labelwise.project.config import Config
 from labelwise.project.ledger import Ledger
@@ -21,7 +20,7 @@ def select_batch(workspace: Workspace) -> Event:
     strategy = settings.strategy if number or ledger.champion else settings.start
     shown = pools(workspace, ledger)
     # one thread a product, as in training: the last digits of what is recorded must not follow the machine
-    with threadpool_limits(1):
+    with one_thread():
         batch = choose(
             shown,
             strategy,

@@ -8,10 +8,10 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 import labelwise
 from labelwise.core import ContractError, Examples, Model, State, stream
+from labelwise.core.threads import one_thread
 from labelwise.learn.temperature import Temperature
 from labelwise.measure import weighting
 from labelwise.project import config as configs
@@ -77,7 +77,7 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
     )
     start: Model | None = workspace.model(entry["start_from"]) if entry["start_from"] else None
     # Many small products: more threads than one only wait for each other, and differ in the last bits.
-    with threadpool_limits(1):
+    with one_thread():
         model = config.trainer.fit(examples, start, stream(entry["seed"], "train", entry["version"]))
     state = model.state()
     return State(state.arrays, {**state.facts, "examples": len(examples)})
