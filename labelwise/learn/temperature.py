@@ -68,7 +68,7 @@ class Temperature:
         if not 0.01 <= self.spread <= 10:
             raise InputError(f"spread: {self.spread!r} is not allowed; give a number from 0.01 to 10.")
 
-    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration:
+    def fit(self, beliefs: Beliefs, truth: Any, weights: Array) -> Calibration:
         """Minimise  sum_i w_i surprise_i(T) + (ln T)^2 / (2 spread^2)  with weights (n,) of mean one.
 
         Truth is in the form of ``beliefs.hard()``. A text counts once however many labels or

@@ -9,8 +9,9 @@ from typing import Any
 UNKNOWN = "–"
 NOT_REACHED = "not reached"
 MINUS = "\N{MINUS SIGN}"
-LOSSES = frozenset({"log_loss", "brier"})
-TITLES = {"ece": "Calibration error", "macro_f1": "Macro F1", "f1": "F1", "log_loss": "Log loss", "alc": "ALC"}
+LOSSES = frozenset({"log_loss", "brier", "coverage_error"})
+TITLES = {"ece": "Calibration error", "macro_f1": "Macro F1", "f1": "F1", "log_loss": "Log loss", "alc": "ALC",
+          "micro_f1": "Micro F1", "partial_f1": "F1 in part", "lrap": "Label ranking precision"}  # fmt: skip
 KINDS = {"single": "one label per text", "multi": "several labels per text", "spans": "labelled spans"}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -12,13 +14,16 @@ from threadpoolctl import threadpool_limits
 
 import labelwise
 from labelwise.core import ContractError, Examples, Model, State, stream
+from labelwise.learn.thresholds import best_thresholds
 from labelwise.project import config as configs
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
-from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
+from labelwise.project.steps.snapshot import groups_of, part, read_snapshot, targets_of
 from labelwise.project.workspace import Workspace
 
 CONTROL_ENOUGH = 50
+REPORTED = ("examples", "widened", "lost")
+"""What a model's facts tell the log; the last two count spans that no tags fit."""
 
 
 def train(workspace: Workspace) -> None:
@@ -46,7 +51,7 @@ def train(workspace: Workspace) -> None:
     workspace.append(
         "model.trained",
         f"model:{entry['version']}",
-        {**entry, "ref": str(made), "examples": facts["examples"]},
+        {**entry, "ref": str(made), **{name: facts[name] for name in REPORTED if name in facts}},
     )
 
 
@@ -65,7 +70,7 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
     ids = columns["id"]
     examples = Examples(
         task=config.task,
-        targets=config.task.targets(answers(config.task, columns["label"])),
+        targets=targets_of(workspace, config.task, columns),
         weights=np.array(columns["weight"]),
         vectors=workspace.vectors_of(ids, entry["encoder"]) if reads == "vectors" else None,
         texts=workspace.texts.get(list(workspace.now().shards), ids) if reads == "texts" else None,
@@ -106,15 +111,20 @@ def calibrate(workspace: Workspace) -> None:
         raise ContractError(f"trainer {entry['config']['trainer']['use']!r} keeps no held-out beliefs to calibrate on")
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     columns = part(rows, "train")
-    truth = config.task.targets(answers(config.task, columns["label"]))
+    truth = targets_of(workspace, config.task, columns)
     chosen = np.flatnonzero(np.array(columns["arm"]) == "control")
     basis = "out-of-fold, random control"
     if len(chosen) < CONTROL_ENOUGH:
         chosen, basis = np.arange(len(truth)), "out-of-fold, all labels"
 
     def make() -> State:
-        weights = np.array(columns["weight"])[chosen]
-        return config.calibrator.fit(held_out.take(chosen), truth[chosen], weights).state()
+        weights, beliefs = np.array(columns["weight"])[chosen], held_out.take(chosen)
+        calibration = config.calibrator.fit(beliefs, truth[chosen], weights)
+        state = calibration.state()
+        if config.task.kind != "multi":
+            return state
+        thresholds = best_thresholds(calibration.apply(beliefs), truth[chosen], weights)
+        return State({**state.arrays, "thresholds": thresholds}, state.facts)
 
     inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "rows": chosen.tolist()}
     made = workspace.artefacts.once("calibration", inputs, make)
@@ -150,7 +160,9 @@ def _gap(a: Any, b: Any) -> float:
 @cache
 def code_versions() -> dict[str, str]:
     """The versions of the code that decides a model's numbers."""
-    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers")
-    return {"labelwise": labelwise.__version__, "python": platform.python_version()} | {
-        name: package_version(name) for name in names
-    }
+    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers", "python-crfsuite")
+    versions = {"labelwise": labelwise.__version__, "python": platform.python_version()}
+    for name in names:
+        with suppress(PackageNotFoundError):  # an extra
+            versions[name] = package_version(name)
+    return versions
