@@ -50,6 +50,7 @@ Array = npt.NDArray[Any]
 MOST_COPIES = 10  # CRFsuite knows no weights: an example of ten times the weight is given ten times
 TOGETHER = 256  # texts whose chains are worked out side by side
 NEAR = (-2, -1, 1, 2)
+TINY = 1e-100
 # Held-out beliefs need fewer digits than the model: training stops when 10 iterations gain less than this share.
 FOLD_GAIN, FINAL_GAIN = 1e-3, 1e-4
 
@@ -66,16 +67,19 @@ class Chain:
     moves: Array
     seen: Array
     rest: Array
+    place: Mapping[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", {name: row for row, name in enumerate(self.attributes)})
 
     def tagged(self, texts: Sequence[str]) -> Tagged:
         """Marginals of every token. O(t k^2) after the features, which take most of the time."""
         offsets, slots = _described(texts)
-        place = {name: i for i, name in enumerate(self.attributes)}
         scores = np.zeros((int(offsets[-1]), len(self.seen)), dtype=np.float64)
         for units, names in slots:
             table = np.zeros((len(names), len(self.seen)))
             for row, own in enumerate(names):
-                known = [place[name] for name in own if name in place]
+                known = [self.place[name] for name in own if name in self.place]
                 if known:
                     table[row] = self.weights[known].sum(axis=0, dtype=np.float64)
             scores += table[units]
@@ -212,7 +216,7 @@ def _held_out(trainer: CRF, solver: _Solver, texts: list[str], fold_of: Array, f
     for fold in range(folds):
         rows = np.flatnonzero(fold_of == fold)
         said = solver.chain(trainer, fold, FOLD_GAIN).tagged([texts[row] for row in rows])
-        probs[np.isin(np.repeat(np.arange(len(texts)), np.diff(targets.offsets)), rows)] = said.probs
+        probs[np.repeat(fold_of == fold, np.diff(targets.offsets))] = said.probs
     return Tagged(probs, targets.offsets)
 
 
@@ -284,8 +288,9 @@ class _Solver:
 def _marginals(scores: Array, offsets: Array, moves: Array) -> Array:
     """(t, k) P(tag | text) by forward and backward sums, texts of like length side by side."""
     out = np.empty_like(scores)
-    step = np.exp(moves - moves.max(initial=0.0)).astype(np.float64)
-    heat = np.exp(scores - scores.max(axis=1, keepdims=True)) if len(scores) else scores
+    # never quite 0, so that weights without penalty cannot rule out every tag
+    step = np.maximum(np.exp(moves.astype(np.float64) - moves.max(initial=0.0)), TINY)
+    heat = np.maximum(np.exp(scores - scores.max(axis=1, keepdims=True)), TINY)
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     order = order[: int((lengths > 0).sum())]
@@ -332,16 +337,14 @@ def _described(texts: Sequence[str]) -> tuple[Array, list[tuple[Array, list[list
     keyed, pair = np.unique(shifted(word, -1) * len(words) + word, return_inverse=True)
     pair = np.where(position > 0, pair, -1)
     both = [(int(key) // max(len(words), 1), int(key) % max(len(words), 1)) for key in keyed]
-    paired = [[f"{words[a].lower()} {words[b].lower()}", f"{shapes[a]} {shapes[b]}"] for a, b in both]
+    paired = [[f"w={words[a].lower()}_{words[b].lower()}", f"s={shapes[a]}_{shapes[b]}"] for a, b in both]
     slots = [(word, [[f"0{name}" for name in _own(w)] for w in words] + [[]])]
     for by in NEAR:
         beyond = [[f"{by}|"]] if abs(by) == 1 else [[]]
         named = [[f"{by}w={w.lower()}", f"{by}s={s}"] for w, s in zip(words, shapes, strict=True)]
         slots.append((shifted(word, by), named + beyond))
     for sign, units in (("<", pair), (">", shifted(pair, 1))):
-        slots.append(
-            (units, [[f"{sign}w={w}".replace(" ", "_"), f"{sign}s={s}".replace(" ", "_")] for w, s in paired] + [[]])
-        )
+        slots.append((units, [[sign + name for name in names] for names in paired] + [[]]))
     alone = np.array([len(w) for w in words])[word] == np.array([len(c) for c in chunks])[chunk] if len(word) else word
     slots.append((np.where(alone, -1, chunk), [[f"c={c.lower()}", f"cs={_shape(c)}"] for c in chunks] + [[]]))
     loud = np.repeat([_loud(text) for text in texts], np.diff(offsets)) if len(word) else word
