@@ -164,7 +164,7 @@ def show(found: dict[str, Any]) -> None:
     for row in found.get("full", []):
         f1, value = row["micro_f1"], {name: row[name]["value"] for name in ("partial_f1", "precision", "recall", "ece")}
         print(
-            f"\n{row['set']}: {row['texts']} texts, {row['tokens']} tokens, fitted in {row['fit_seconds']} s of one core"
+            f"\n{row['set']}: {row['texts']} texts, {row['tokens']} tokens, {row['fit_seconds']} s of one core to fit"
         )
         speed = f"{row['test_tokens_per_second']} tokens/s"
         print(f"  exact F1 {f1['value']:.4f} ({f1['lo']:.4f} to {f1['hi']:.4f}), {speed}")
