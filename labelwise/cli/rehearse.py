@@ -25,7 +25,7 @@ def simulate(
     split_column: Annotated[
         str | None, typer.Option(help="The column with train, test or val; without it a fifth is held out.")
     ] = None,
-    task: Annotated[str, typer.Option(help="single or multi.")] = "single",
+    task: Annotated[str, typer.Option(help="single, multi or spans.")] = "single",
     separator: Annotated[str, typer.Option(help="Between the labels of one text, for multi.")] = "|",
     encoder: Annotated[str, typer.Option(help="A name or a TOML fragment.")] = "static",
     strategy: Annotated[
@@ -40,7 +40,7 @@ def simulate(
     control: Annotated[float, typer.Option(help="Random share of every batch.")] = 0.1,
     seeds: Annotated[int, typer.Option(help="Repetitions, each with its own first batch.")] = 5,
     oracle: Annotated[str, typer.Option(help="Who answers: a name or a TOML fragment.")] = "perfect",
-    trainer: Annotated[str, typer.Option(help="A name or a TOML fragment.")] = "linear",
+    trainer: Annotated[str, typer.Option(help="A name or a TOML fragment; by default linear, for spans crf.")] = "",
     workers: Annotated[int, typer.Option(help="Processes; 0 = one per core.")] = 0,
     out: Annotated[Path, typer.Option(help="The folder for results.json and report.html.")] = Path("simulation"),
     json: ui.Json = False,
@@ -61,10 +61,11 @@ def simulate(
     columns = Columns(text=text_column, id=id_column, split=split_column)
     base = {
         "encoder": fragment(encoder, "--encoder"),
-        "trainer": fragment(trainer, "--trainer"),
         "selection": {"start": fragment(start, "--start"), "initial": initial, "batch": batch, "budget": budget,
                       "control": control, "holdout": 0.2},
     }  # fmt: skip
+    if trainer:
+        base["trainer"] = fragment(trainer, "--trainer")
     experiment = rehearsal.Experiment(
         out=out, source=", ".join(p.name for p in paths)[:200], label_column=label_column,
         strategies=tuple(fragment(s, "--strategy") for s in strategy or ["margin", "random"]),

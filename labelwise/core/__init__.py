@@ -34,12 +34,13 @@ from labelwise.core.protocols import (
 from labelwise.core.streams import stream, uniform_of
 from labelwise.core.task import Answer, Kind, Span, Task
 from labelwise.core.text import keys_of, normalised, text_id
+from labelwise.core.tokens import Tags
 
 __all__ = [
     "Aggregator", "Answer", "Artefacts", "Beliefs", "Calibration", "Calibrator", "Categorical", "Committee",
     "Consensus", "ContractError", "DamagedRecord", "Encoder", "Event", "EventLog", "Examples", "Hints", "InputError",
     "Kind", "Known", "LabelwiseError", "Lazy", "MissingExtra", "MissingInput", "Model", "Multilabel", "Neighbours",
     "Nomination", "Oracle", "Pool", "Reason", "Ref", "Scorer", "Selection", "Span", "State", "Strategy", "Streamed",
-    "Tagged", "Task", "Trainer", "Vote", "WrongMoment", "from_arrays", "keys_of", "normalised", "stack", "stack_pools",
-    "stream", "text_id", "uniform_of", "unknown",
+    "Tagged", "Tags", "Task", "Trainer", "Vote", "WrongMoment", "from_arrays", "keys_of", "normalised", "stack",
+    "stack_pools", "stream", "text_id", "uniform_of", "unknown",
 ]  # fmt: skip

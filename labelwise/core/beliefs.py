@@ -9,7 +9,7 @@ stored without pickle.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from labelwise.core.errors import ContractError
 from labelwise.core.threads import side_by_side
+from labelwise.core.tokens import Tags, gathered
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -51,12 +52,12 @@ class Beliefs(Protocol):
         """(n,) in [0, 1]; probability of the preferred answer (mean over decisions)."""
         ...
 
-    def surprise(self, truth: Array) -> Floats:
-        """(n,) in nats; -log probability of the truth (mean over decisions)."""
+    def surprise(self, truth: Any) -> Floats:
+        """(n,) in nats; -log probability of the truth, in the form of ``Task.targets`` (mean over decisions)."""
         ...
 
-    def hard(self) -> Array:
-        """The preferred answers in the form of ``Task.targets`` (tokens, c-coded, for spans)."""
+    def hard(self) -> Any:
+        """The preferred answers in the form of ``Task.targets``."""
         ...
 
     def arrays(self) -> dict[str, Array]:
@@ -151,19 +152,23 @@ class Categorical:
 class Multilabel:
     """Any number of answers per text: ``probs`` (n, c), each label's own probability.
 
+    A label is preferred where its probability is above its threshold, of ``thresholds`` (c,), or above 0.5.
     Margin is that of the most torn label; entropy, confidence and surprise are means over labels.
     """
 
     probs: Array
+    thresholds: Array | None = None
 
     def __post_init__(self) -> None:
         _checked(self.probs, "Multilabel")
+        if self.thresholds is not None and self.thresholds.shape != self.probs.shape[1:]:
+            raise ContractError(f"Multilabel needs a threshold for each of {self.probs.shape[1]} labels")
 
     def __len__(self) -> int:
         return len(self.probs)
 
     def take(self, rows: Array) -> Multilabel:
-        return Multilabel(self.probs[rows])
+        return Multilabel(self.probs[rows], self.thresholds)
 
     def margin(self) -> Floats:
         return np.asarray(np.clip(np.abs(2.0 * self.probs.astype(np.float64) - 1.0).min(axis=1), 0.0, 1.0))
@@ -180,10 +185,10 @@ class Multilabel:
         return np.asarray(-np.where(truth, np.log(p), np.log1p(-p)).mean(axis=1))
 
     def hard(self) -> Array:
-        return np.asarray(self.probs > 0.5)
+        return np.asarray(self.probs > (0.5 if self.thresholds is None else self.thresholds))
 
     def arrays(self) -> dict[str, Array]:
-        return {"multilabel": self.probs}
+        return {"multilabel": self.probs} | ({} if self.thresholds is None else {"thresholds": self.thresholds})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,11 +212,8 @@ class Tagged:
         return len(self.offsets) - 1
 
     def take(self, rows: Array) -> Tagged:
-        rows = np.arange(len(self))[rows]
-        lengths = np.diff(self.offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Tagged(self.probs[np.repeat(self.offsets[:-1][rows], lengths) + within], offsets)
+        tokens, offsets = gathered(self.offsets, rows)
+        return Tagged(self.probs[tokens], offsets)
 
     def _fold(self, values: Floats, how: np.ufunc, empty: float) -> Floats:
         out = np.full(len(self), empty)
@@ -230,12 +232,12 @@ class Tagged:
         best = np.minimum(self.probs.max(axis=1).astype(np.float64), 1.0)
         return self._fold(best, np.minimum, 1.0)
 
-    def surprise(self, truth: Array) -> Floats:
-        per_token = Categorical(self.probs).surprise(truth)
+    def surprise(self, truth: Tags) -> Floats:
+        per_token = Categorical(self.probs).surprise(truth.codes)
         return self._fold(per_token, np.add, 0.0) / np.maximum(np.diff(self.offsets), 1)
 
-    def hard(self) -> Array:
-        return np.asarray(self.probs.argmax(axis=1))
+    def hard(self) -> Tags:
+        return Tags(self.probs.argmax(axis=1), self.offsets)
 
     def arrays(self) -> dict[str, Array]:
         return {"tagged": self.probs, "offsets": self.offsets}
@@ -257,7 +259,7 @@ class Committee:
     def mean(self) -> Categorical | Multilabel | Tagged:
         first = self.members[0]
         probs = np.asarray(np.mean([member.probs for member in self.members], axis=0, dtype=np.float64))
-        return Tagged(probs, first.offsets) if isinstance(first, Tagged) else type(first)(probs)
+        return replace(first, probs=probs)
 
     def __len__(self) -> int:
         return len(self.members[0])
@@ -274,10 +276,10 @@ class Committee:
     def confidence(self) -> Floats:
         return self.mean().confidence()
 
-    def surprise(self, truth: Array) -> Floats:
+    def surprise(self, truth: Any) -> Floats:
         return self.mean().surprise(truth)
 
-    def hard(self) -> Array:
+    def hard(self) -> Any:
         return self.mean().hard()
 
     def arrays(self) -> dict[str, Array]:
@@ -343,11 +345,12 @@ class Streamed:
     def confidence(self) -> Floats:
         return self._each("confidence")
 
-    def surprise(self, truth: Array) -> Floats:
+    def surprise(self, truth: Any) -> Floats:
         return self.tell(slice(0, self.size)).surprise(truth)
 
-    def hard(self) -> Array:
-        return np.concatenate([block.hard() for block in self.blocks()]) if self.size else self.tell(slice(0, 0)).hard()
+    def hard(self) -> Any:
+        parts = [block.hard() for block in self.blocks()] or [self.tell(slice(0, 0)).hard()]
+        return Tags.join(parts) if isinstance(parts[0], Tags) else np.concatenate(parts)
 
     def arrays(self) -> dict[str, Array]:
         return self.tell(slice(0, self.size)).arrays()
@@ -365,7 +368,7 @@ def _form(arrays: Mapping[str, Array]) -> Categorical | Multilabel | Tagged:
     if "categorical" in arrays:
         return Categorical(arrays["categorical"])
     if "multilabel" in arrays:
-        return Multilabel(arrays["multilabel"])
+        return Multilabel(arrays["multilabel"], arrays.get("thresholds"))
     if "tagged" in arrays and "offsets" in arrays:
         return Tagged(arrays["tagged"], arrays["offsets"])
     raise ContractError(f"arrays {sorted(arrays)} are no beliefs")
@@ -386,13 +389,17 @@ def stack(parts: Sequence[Beliefs]) -> Beliefs:
     return _stack_form(parts)
 
 
+_BY_ROW = ("categorical", "multilabel", "tagged")
+
+
 def _columns(part: Beliefs) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((name, array.shape[1:]) for name, array in part.arrays().items())
 
 
 def _stack_form(parts: Sequence[Beliefs]) -> Categorical | Multilabel | Tagged:
     arrays = [part.arrays() for part in parts]
-    joined = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0] if name != "offsets"}
+    joined = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0] if name in _BY_ROW}
+    joined |= {name: array for name, array in arrays[0].items() if name == "thresholds"}
     if "offsets" in arrays[0]:
         lengths = np.concatenate([np.diff(a["offsets"]) for a in arrays])
         joined["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

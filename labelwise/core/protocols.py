@@ -29,7 +29,7 @@ class State:
 class Examples:
     """Labelled texts to learn from.
 
-    targets (n,) int64 or (n, c) bool as ``Task.targets`` makes them; weights (n,) > 0;
+    targets as ``Task.targets`` makes them: (n,) int64, (n, c) bool or Tags; weights (n,) > 0;
     vectors (n, d) or None; texts n strings or None; groups (n,) int, examples of one group
     (near-duplicates) must not be split between training and held-out folds. ``blocks`` are the
     widths of the parts that vectors are joined from, () for one. ``unlabelled`` gives at most so
@@ -37,7 +37,7 @@ class Examples:
     """
 
     task: Task
-    targets: Array
+    targets: Any
     weights: Array
     vectors: Array | None = None
     texts: Sequence[str] | None = None
@@ -166,7 +166,7 @@ class Calibration(Protocol):
 class Calibrator(Protocol):
     """Held-out beliefs and the truth to a correction that never worsens log-loss on them."""
 
-    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration: ...
+    def fit(self, beliefs: Beliefs, truth: Any, weights: Array) -> Calibration: ...
 
     def restore(self, state: State) -> Calibration: ...
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from labelwise.core.errors import InputError, unknown
+from labelwise.core.tokens import Tags, coded, placed
 
 Kind = Literal["single", "multi", "spans"]
 KINDS: tuple[Kind, ...] = ("single", "multi", "spans")
@@ -83,10 +83,15 @@ class Task:
         """The answer as JSON data; ``parse`` reads it back unchanged."""
         return answer if isinstance(answer, str) else [list(a) if isinstance(a, Span) else a for a in answer]
 
-    def targets(self, answers: Sequence[Answer]) -> npt.NDArray[Any]:
-        """Answers as numbers: (n,) int64 positions in ``labels``, or (n, c) bool for multi.
+    @property
+    def columns(self) -> int:
+        """Entries of one distribution that a model gives: a label each, or for spans O and each label's B and I."""
+        return 1 + 2 * len(self.labels) if self.kind == "spans" else len(self.labels)
 
-        Spans have no targets without a tokeniser; raises InputError for them.
+    def targets(self, answers: Sequence[Answer], texts: Sequence[str] | None = None) -> Any:
+        """Answers as numbers: (n,) int64 positions in ``labels``, (n, c) bool for multi, ``Tags`` for spans.
+
+        Only spans need the texts; raises InputError without them.
         """
         position = {label: i for i, label in enumerate(self.labels)}
         if self.kind == "single":
@@ -96,7 +101,14 @@ class Task:
             for row, answer in enumerate(answers):
                 table[row, [position[str(label)] for label in answer]] = True
             return table
-        raise InputError("spans become targets only together with a tokeniser's offsets")
+        if texts is None:
+            raise InputError("texts: None is not allowed; spans become tags only together with their texts.")
+        places = [[(start, end, position[label]) for start, end, label in map(Span._make, spans)] for spans in answers]
+        return coded(places, texts, len(self.labels))
+
+    def spans(self, tags: Tags, texts: Sequence[str]) -> list[tuple[Span, ...]]:
+        """The spans that tags say, the inverse of ``targets`` for spans of whole tokens that do not overlap."""
+        return [tuple(Span(a, b, self.labels[k]) for a, b, k in places) for places in placed(tags, texts)]
 
     def _known(self, label: Any, place: str) -> str:
         if label not in self.labels:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core import Beliefs, Calibration, Calibrator, DamagedRecord, InputError, State
+from labelwise.core import Beliefs, Calibration, Calibrator, DamagedRecord, InputError, State, Tags
 from labelwise.learn.folds import assign, strata_of
 from labelwise.learn.forms import width
 from labelwise.learn.isotonic import Isotonic
@@ -66,7 +66,7 @@ class Adaptive:
             raise InputError(f"folds: {self.folds!r} is not allowed; give a whole number from 2 to 20.")
         Temperature(self.spread)
 
-    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration:
+    def fit(self, beliefs: Beliefs, truth: Any, weights: Array) -> Calibration:
         """The richest calibrator that pays, fitted to all. Folds follow from the data alone, so nothing is random.
 
         O(folds) fits of every calibrator that is tried.
@@ -83,7 +83,7 @@ class Adaptive:
         gains: dict[str, Any] = {}
         if ladder:
             folds = min(self.folds, n) if n * width(beliefs) <= MANY else 2
-            fold = assign(_strata(truth, n), None, beliefs.confidence(), folds)
+            fold = assign(_strata(truth), None, beliefs.confidence(), folds)
             losses = self._held_out(best, beliefs, truth, weights, fold)
             for candidate, calibrator in ladder:
                 tried = self._held_out(calibrator, beliefs, truth, weights, fold)
@@ -93,13 +93,13 @@ class Adaptive:
                     best, name, losses = calibrator, candidate, tried
         return Chosen(name, best.fit(beliefs, truth, weights), gains)
 
-    def _held_out(self, calibrator: Calibrator, beliefs: Beliefs, truth: Array, weights: Array, fold: Array) -> Array:
+    def _held_out(self, calibrator: Calibrator, beliefs: Beliefs, truth: Any, weights: Array, fold: Array) -> Array:
         """(n,) surprise of every text under a calibration fitted to the other folds."""
         losses = np.zeros(len(fold))
         for k in range(int(fold.max()) + 1):
             rest, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            fitted = calibrator.fit(beliefs.take(rest), _taken(beliefs, truth, rest), weights[rest])
-            losses[held] = fitted.apply(beliefs.take(held)).surprise(_taken(beliefs, truth, held))
+            fitted = calibrator.fit(beliefs.take(rest), truth[rest], weights[rest])
+            losses[held] = fitted.apply(beliefs.take(held)).surprise(truth[held])
         return losses
 
     def restore(self, state: State) -> Calibration:
@@ -112,17 +112,9 @@ class Adaptive:
         return Chosen(method, methods[method].restore(State(state.arrays, facts)), gains)
 
 
-def _strata(truth: Array, n: int) -> Array:
+def _strata(truth: Any) -> Array:
     """Classes to spread over folds; texts whose tokens have tags of their own are all alike."""
-    return strata_of(truth) if len(truth) == n else np.zeros(n, dtype=np.int64)
-
-
-def _taken(beliefs: Beliefs, truth: Array, rows: Array) -> Array:
-    """The truth of some texts, or of the tokens of some texts."""
-    offsets = beliefs.arrays().get("offsets", beliefs.arrays().get("0/offsets"))
-    if offsets is None:
-        return truth[rows]
-    return np.concatenate([truth[offsets[row] : offsets[row + 1]] for row in rows] or [truth[:0]])
+    return np.zeros(len(truth), dtype=np.int64) if isinstance(truth, Tags) else strata_of(truth)
 
 
 def _mean(values: Array, weights: Array) -> tuple[float, float]:

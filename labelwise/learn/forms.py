@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ Change = Callable[[Array, bool], Array]
 """Probabilities (m, c), and whether each label answers for itself, to probabilities (m, c)."""
 
 
-def rows(beliefs: Beliefs, truth: Array, weights: Array) -> tuple[Array, Array, Array]:
+def rows(beliefs: Beliefs, truth: Any, weights: Array) -> tuple[Array, Array, Array]:
     """Decisions to learn from: probabilities (m, c) float64, truth (m, c) of 0 and 1, weights (m,) summing to one.
 
     Texts, or tokens, which share the weight of their text equally; a committee speaks by its mean.
@@ -26,6 +27,7 @@ def rows(beliefs: Beliefs, truth: Array, weights: Array) -> tuple[Array, Array, 
     if isinstance(form, Tagged):
         lengths = np.diff(form.offsets)
         each = np.repeat(each / np.maximum(lengths, 1), lengths)
+        truth = truth.codes
     table = np.asarray(truth) if isinstance(form, Multilabel) else truth[:, None] == np.arange(probs.shape[1])
     return probs, table.astype(np.float64), each / max(each.sum(), np.finfo(np.float64).tiny)
 

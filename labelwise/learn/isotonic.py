@@ -74,7 +74,7 @@ class Isotonic:
         if self.least < 2:
             raise InputError(f"least: {self.least!r} is not allowed; give a whole number of at least 2.")
 
-    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration:
+    def fit(self, beliefs: Beliefs, truth: Any, weights: Array) -> Calibration:
         """Weighted least squares under the order of the tempered beliefs. O(n c log n).
 
         Weights (n,) act relative to their mean. A committee is fitted by its mean. If the temperature

@@ -55,7 +55,7 @@ class Temperature:
         if not 0.01 <= self.spread <= 10:
             raise InputError(f"spread: {self.spread!r} is not allowed; give a number from 0.01 to 10.")
 
-    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration:
+    def fit(self, beliefs: Beliefs, truth: Any, weights: Array) -> Calibration:
         """Minimise  sum_i w_i surprise_i(T) + (ln T)^2 / (2 spread^2)  with weights (n,) that sum to Kish's size.
 
         That is n for equal weights, less for unequal ones: (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling").

@@ -59,7 +59,7 @@ class Vector:
             if not 0.01 <= getattr(self, name) <= 10:
                 raise InputError(f"{name}: {getattr(self, name)!r} is not allowed; give a number from 0.01 to 10.")
 
-    def fit(self, beliefs: Beliefs, truth: Array, weights: Array) -> Calibration:
+    def fit(self, beliefs: Beliefs, truth: Any, weights: Array) -> Calibration:
         """Minimise  sum_i w_i surprise_i + |a - 1|^2 / (2 slope^2) + |c|^2 / (2 offset^2)  for slopes a, offsets c.
 
         They act on tempered beliefs; weights (n,) are as in ``temperature``. Of several labels per text
@@ -100,7 +100,7 @@ class Vector:
 class _Objective:
     """Value and gradient at slopes and offsets, flattened (2 c,)."""
 
-    def __init__(self, priors: Vector, beliefs: Beliefs, truth: Array, weights: Array, heat: float) -> None:
+    def __init__(self, priors: Vector, beliefs: Beliefs, truth: Any, weights: Array, heat: float) -> None:
         p, self.truth, share = rows(beliefs, truth, weights)
         share_of_texts = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
         self.several = isinstance(beliefs.mean() if isinstance(beliefs, Committee) else beliefs, Multilabel)

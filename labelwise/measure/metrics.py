@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelwise.core import Beliefs, Categorical, Committee, InputError, Multilabel, WrongMoment
+from labelwise.core import Beliefs, Categorical, Committee, InputError, Multilabel, Tagged, WrongMoment
 from labelwise.measure import calibration
+from labelwise.measure.ranking import ranking
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +31,7 @@ Z = 1.959963984540054
 
 def evaluate(
     beliefs: Beliefs,
-    truth: Array,
+    truth: Any,
     labels: Sequence[str],
     *,
     weights: Array | None = None,
@@ -41,24 +42,30 @@ def evaluate(
 ) -> dict[str, Any]:
     """Everything a report says about n texts, JSON-ready.
 
-    truth (n,) int or (n, c) bool; weights (n,) > 0, e.g. inverse propensities; slices name a
+    truth as ``Task.targets`` makes it; weights (n,) > 0, e.g. inverse propensities; slices name a
     column and give every text's value; basis says in words where they come from. Returns n, metrics
     (accuracy, macro_f1, log_loss, brier, ece, classwise_ece, squared_ece, aurc; for several labels
-    per text also micro_f1), per_class, reliability, gate (see ``calibration.gate``) and slices;
-    every number with an interval is {"value", "lo", "hi"} (95 %), and null where it is undefined.
+    per text also micro_f1 and how labels are ranked, for spans see ``spans``), per_class, reliability,
+    gate (see ``calibration.gate``) and slices; every number with an interval is {"value", "lo", "hi"}
+    (95 %), and null where it is undefined.
 
     macro_f1 is the mean over labels that occur in truth or prediction, as scikit-learn has it.
     brier is the sum over classes of (p - y)^2 for one answer per text, the mean over labels for
     several, where accuracy asks for the whole set and log_loss is the mean over labels. ece uses
     min(15, n / 20) bins of equal mass over the confidence in the answer, or over the
     probability of every label of every text; squared_ece is freed of bias (Kumar 2019), aurc the
-    area under the risk-coverage curve. Raises WrongMoment for n = 0 and InputError for spans.
-    O(resamples * n c).
+    area under the risk-coverage curve. Raises WrongMoment for n = 0. O(resamples * n c).
     """
     n = len(beliefs)
     if n == 0:
         raise WrongMoment("nothing to evaluate on: 0 texts with a known answer; label at least 20 random texts.")
-    whole = _Facts.of(beliefs, truth, len(labels), np.ones(n) if weights is None else np.asarray(weights, float))
+    weights = np.ones(n) if weights is None else np.asarray(weights, float)
+    form = beliefs.mean() if isinstance(beliefs, Committee) else beliefs
+    if isinstance(form, Tagged):
+        from labelwise.measure import spans
+
+        return spans.evaluate(form, truth, labels, weights=weights, rng=rng, resamples=resamples, slices=slices or {})
+    whole = _Facts.of(form, truth, len(labels), weights)
     # how often each text was drawn; small integers, so that 200 resamples of 100,000 texts are 40 MB
     draws = [np.ones(n, np.uint16)]
     draws += [np.bincount(rng.integers(n, size=n), minlength=n).astype(np.uint16) for _ in range(resamples)]
@@ -90,8 +97,7 @@ class _Facts:
     bins: Array
 
     @classmethod
-    def of(cls, beliefs: Beliefs, truth: Array, labels: int, weights: Array) -> _Facts:
-        form = beliefs.mean() if isinstance(beliefs, Committee) else beliefs
+    def of(cls, form: Beliefs, truth: Array, labels: int, weights: Array) -> _Facts:
         truth = np.asarray(truth)
         hard = form.hard()
         if isinstance(form, Categorical):
@@ -106,9 +112,11 @@ class _Facts:
             confidence, hit = p, truth.astype(np.float64)
         else:
             raise InputError(
-                f"evaluate: {type(form).__name__} beliefs are not allowed; give Categorical or Multilabel."
+                f"evaluate: {type(form).__name__} beliefs are not allowed; give Categorical, Multilabel or Tagged."
             )
         losses = {"correct": correct.astype(np.float64), "log_loss": form.surprise(truth), "brier": square}
+        if isinstance(form, Multilabel):
+            losses |= ranking(form.probs, truth)
         bins = calibration.equal_bins(confidence.ravel(), len(form)).reshape(confidence.shape)
         several = isinstance(form, Multilabel)
         return cls(several, np.arange(len(form)), hard, truth, labels, weights, losses, confidence, hit, bins)
@@ -189,7 +197,8 @@ def _metrics(tally: _Tally, several: bool) -> dict[str, Any]:
     values = {"accuracy": tally.mean("correct"), "macro_f1": tally.macro_f1()}
     if several:
         values["micro_f1"] = tally.micro_f1()
-    values |= {name: tally.mean(name) for name in ("log_loss", "brier", "ece")}
+    ranked = ("lrap", "coverage_error", "ranking_loss") if several else ()
+    values |= {name: tally.mean(name) for name in ("log_loss", "brier", "ece", *ranked)}
     return {name: _interval(draws) for name, draws in values.items()}
 
 

@@ -113,6 +113,9 @@ def _strategy(spec: Any) -> Strategy:
 
 def parse(values: Mapping[str, Any]) -> Config:
     """A Config from plain data; InputError with the dotted path of the first thing that is wrong."""
+    task = values.get("task")
+    if "trainer" not in values and isinstance(task, Mapping) and task.get("kind") == "spans":
+        values = {**values, "trainer": "crf"}
     config: Config = construct(Config, values, "")
     return config
 

@@ -7,6 +7,7 @@ An arm that was stopped goes on from its log and ends with the same record.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelwise.core import Answer, InputError, Oracle, WrongMoment, stream, unknown
+from labelwise.core import Answer, InputError, Oracle, Span, Task, WrongMoment, stream, unknown
 from labelwise.core.canon import canonical_json, digest_of
+from labelwise.core.tokens import read_tags
 from labelwise.measure import curves
 from labelwise.measure.splits import SPLITS
 from labelwise.project import config as configs
@@ -26,7 +28,7 @@ from labelwise.project.executors import Executor
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.plan import advance
 from labelwise.project.steps.ingest import ingest
-from labelwise.project.steps.report import shown_items, versions
+from labelwise.project.steps.report import headline, shown_items, versions
 from labelwise.project.steps.submit import Submission, submit
 from labelwise.project.workspace import Progress, Workspace, silent
 from labelwise.store.artefacts import DiskArtefacts
@@ -35,7 +37,7 @@ from labelwise.store.log import SqliteLog
 from labelwise.store.texts import Texts
 
 Tables = Callable[[], Iterable[Any]]
-METRICS = ("accuracy", "macro_f1", "log_loss", "ece")
+METRICS = ("accuracy", "macro_f1", "micro_f1", "log_loss", "ece")
 SHARED = ("texts.added", "encoder.fitted", "shard.represented", "pool.divided")
 EMPTY = "(no label)"
 
@@ -168,9 +170,11 @@ def found_labels(tables: Iterable[Any], experiment: Experiment) -> list[str]:
     column = experiment.label_column
     seen: set[str] = set()
     for table in _labelled(tables, column):
-        for value in table["meta"].combine_chunks().field(column).to_pylist():
-            answer = truth_of(value, experiment.kind, experiment.separator)
-            seen.update([answer] if isinstance(answer, str) else [str(label) for label in answer])
+        values = table["meta"].combine_chunks().field(column).to_pylist()
+        for value, text in zip(values, table["text"].to_pylist(), strict=True):
+            answer = truth_of(value, experiment.kind, experiment.separator, text)
+            found = [answer] if isinstance(answer, str) else answer
+            seen.update(label.label if isinstance(label, Span) else label for label in found)
     if len(seen) < (2 if experiment.kind == "single" else 1):
         raise InputError(
             f"--label-column {column!r}: only the label {sorted(seen)!r} occurs; a rehearsal needs at least two."
@@ -191,8 +195,14 @@ def _labelled(tables: Iterable[Any], column: str) -> Iterator[Any]:
         yield table.filter(table["meta"].combine_chunks().field(column).is_valid())
 
 
-def truth_of(value: Any, kind: str, separator: str) -> Answer:
-    """The label column's value as an answer: text, or for multi a list or names joined by the separator."""
+def truth_of(value: Any, kind: str, separator: str, text: str = "") -> Answer:
+    """The label column's value as an answer.
+
+    single: text; multi: a list, or names joined by the separator; spans: a list of [start, end, label], or of a
+    tag such as "B-PER" for every word between white space; either may be written as JSON.
+    """
+    if kind == "spans":
+        return _marked(value, text)
     if kind == "single":
         if isinstance(value, list | dict):
             raise InputError(f"--label-column: {value!r} is a list; use --task multi for several labels per text.")
@@ -201,13 +211,33 @@ def truth_of(value: Any, kind: str, separator: str) -> Answer:
     return tuple(sorted({str(part).strip() for part in parts if str(part).strip()}))
 
 
+def _marked(value: Any, text: str) -> Answer:
+    place = "--label-column"
+    try:
+        items = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        items = value
+    if not isinstance(items, list):
+        raise InputError(
+            f'{place}: {value!r} is not a list; write [[start, end, "label"], ...] or a tag for every word.'
+        )
+    if items and all(isinstance(item, str) for item in items):
+        return tuple(Span(*span) for span in read_tags(items, text, place))
+    ends = [
+        list(item.values() if isinstance(item, Mapping) else item) for item in items if isinstance(item, Mapping | list)
+    ]
+    named = {value for end in ends for value in end if isinstance(value, str)}
+    return Task("spans", tuple(sorted(named)) or ("label",)).parse(items, length=len(text), place=place)
+
+
 def truths(workspace: Workspace, experiment: Experiment) -> dict[str, Answer]:
     """Text id -> true answer, for all texts."""
     out: dict[str, Answer] = {}
     for shard in workspace.now().shards:
         values = workspace.texts.column(shard, experiment.label_column)
-        for text, value in zip(workspace.texts.ids(shard), values, strict=True):
-            out[text] = truth_of(value, experiment.kind, experiment.separator)
+        texts = itertools.chain.from_iterable(workspace.texts.texts(shard))
+        for text, value, words in zip(workspace.texts.ids(shard), values, texts, strict=True):
+            out[text] = truth_of(value, experiment.kind, experiment.separator, words)
     return out
 
 
@@ -275,7 +305,11 @@ def curve(ledger: Ledger) -> dict[str, Any]:
     return {
         "labels": [m["annotated"] for m in judged],
         "seconds": [round(m["seconds"], 1) for m in judged],
-        **{name: [m["evaluation"]["metrics"][name]["value"] for m in judged] for name in METRICS},
+        **{
+            name: [m["evaluation"]["metrics"][name]["value"] for m in judged]
+            for name in METRICS
+            if name in judged[0]["evaluation"]["metrics"]
+        },
     }
 
 
@@ -320,7 +354,8 @@ def _facts(base: Workspace) -> dict[str, Any]:
 def _results(experiment: Experiment, base: Workspace, records: list[dict[str, Any]]) -> dict[str, Any]:
     arms = [{k: v for k, v in record.items() if k != "example"} for record in records]
     baseline = "random" if "random" in {arm["strategy"] for arm in arms} else None
-    summary = curves.summarise(arms, metric="accuracy", baseline=baseline, rng=stream(0, "summary"))
+    metric = headline(base.config.task.kind)[0]
+    summary = curves.summarise(arms, metric=metric, baseline=baseline, rng=stream(0, "summary"))
     shown = next((r for r in records if r["strategy"] != "random"), records[0])
     return {
         "version": 1,

@@ -18,7 +18,7 @@ REMARKS = {
     "selection": "strategy after the first round, start for the first. control: random share of every batch;\n"
     "# evaluation: share of the control that judges models and is never trained on;\n"
     "# hints: label = [examples or keywords], for strategies that can start from them.",
-    "trainer": "Labels -> model.",
+    "trainer": "Labels -> model. linear: one or several labels; crf (extra spans): labelled spans.",
     "calibrator": "Makes probabilities mean what they say.",
     "aggregator": "Several answers -> one label.",
     "cost": "Money per hour of annotation, for reports.",

@@ -26,9 +26,9 @@ def _committee(said: Beliefs) -> Committee:
 
 def _votes(said: Committee) -> tuple[Array, Array, Rows]:
     """(e, d) what each member answers to each decision, (d,) what they answer as one, (d,) the decision's text."""
-    mean = said.mean()
-    votes = np.stack([member.hard().ravel() for member in said.members]).astype(np.intp)
-    return votes, mean.hard().ravel().astype(np.intp), decisions(mean)[1]
+    (answer, texts), members = decisions(said), [decisions(member)[0] for member in said.members]
+    votes = np.stack([member.hard().ravel() for member in members]).astype(np.intp)
+    return votes, answer.hard().ravel().astype(np.intp), texts
 
 
 def _reason(pool: Pool, row: int, **figure: float) -> Reason:

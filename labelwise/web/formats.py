@@ -9,11 +9,11 @@ from typing import Any
 UNKNOWN = "–"
 NOT_REACHED = "not reached"
 MINUS = "\N{MINUS SIGN}"
-LOSSES = frozenset({"log_loss", "brier", "squared_ece", "aurc"})
+LOSSES = frozenset({"log_loss", "brier", "squared_ece", "aurc", "coverage_error"})
 TITLES = {
     "ece": "Calibration error", "classwise_ece": "Calibration error by class", "macro_f1": "Macro F1", "f1": "F1",
     "squared_ece": "Squared calibration error, without bias", "aurc": "Risk-coverage area", "log_loss": "Log loss",
-    "alc": "ALC",
+    "alc": "ALC", "micro_f1": "Micro F1", "partial_f1": "F1 in part", "lrap": "Label ranking precision",
 }  # fmt: skip
 KINDS = {"single": "one label per text", "multi": "several labels per text", "spans": "labelled spans"}
 

@@ -175,10 +175,11 @@ def _keys(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         lo, hi = first.get("saving_interval") or (None, None)
         saved = formats.percent(first.get("saving")) if formats.known(first.get("saving")) else formats.NOT_REACHED
         keys.append(("Labels saved", saved, f"{formats.bounds(lo, hi)} {first['strategy']}".strip()))
-    accuracy = ((facts.get("model") or {}).get("metrics") or {}).get("accuracy")
-    if accuracy is not None:
-        value, _, interval = formats.measured(accuracy, "accuracy").partition(" (")
-        keys.append(("Accuracy", value, f"({interval}" if interval else ""))
+    metrics = (facts.get("model") or {}).get("metrics") or {}
+    name, words = ("micro_f1", "Entity F1") if "partial_f1" in metrics else ("accuracy", "Accuracy")
+    if metrics.get(name) is not None:
+        value, _, interval = formats.measured(metrics[name], name).partition(" (")
+        keys.append((words, value, f"({interval}" if interval else ""))
     return keys
 
 

@@ -8,6 +8,7 @@ import pytest
 from labelwise.core import Categorical, ContractError, Examples, State, Trainer
 from labelwise.core.checks import promises
 from labelwise.learn.committee import Bootstrap, Laplace
+from labelwise.learn.crf import CRF
 from labelwise.learn.linear import Linear, LinearModel
 
 QUICK = Linear(grid=(1.0, 100.0))
@@ -26,6 +27,12 @@ def test_committees_keep(trainer, promise):
     promise(trainer)
 
 
+@pytest.mark.parametrize("promise", promises("trainers").values(), ids=lambda promise: promise.__name__)
+def test_crf_keeps(promise):
+    assert isinstance(CRF(), Trainer)
+    promise(CRF(iterations=40))
+
+
 @dataclass(frozen=True)
 class Faulty:
     """A sound trainer to plant a fault in."""
@@ -33,6 +40,10 @@ class Faulty:
     @property
     def reads(self):
         return "vectors"
+
+    @property
+    def kinds(self):
+        return ("single", "multi")
 
     def fit(self, examples, start_from, rng):
         return QUICK.fit(examples, start_from, rng)

@@ -59,7 +59,7 @@ def test_targets_are_positions_or_a_table():
     assert SINGLE.targets(["praise", "billing"]).tolist() == [2, 0]
     assert SINGLE.targets([]).dtype == np.int64
     assert MULTI.targets([("bug", "praise"), ()]).tolist() == [[False, True, True], [False] * 3]
-    with pytest.raises(InputError, match="spans become targets only together with a tokeniser"):
+    with pytest.raises(InputError, match="spans become tags only together with their texts"):
         SPANS.targets([()])
 
 

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from labelwise.core import Categorical, Committee, ContractError, DamagedRecord, InputError, Multilabel, State, Tagged
+from labelwise.core import (
+    Categorical,
+    Committee,
+    ContractError,
+    DamagedRecord,
+    InputError,
+    Multilabel,
+    State,
+    Tagged,
+    Tags,
+)
 from labelwise.learn.temperature import Temperature
 
 
@@ -45,7 +55,7 @@ def test_each_member_of_a_committee_is_tempered_alike():
 def test_tokens_are_tempered_one_by_one():
     probs, truth = stated(300, 3, 3.0)
     tagged = Tagged(probs, np.arange(0, 301, 3))
-    calibration = Temperature().fit(tagged, truth, np.ones(100))
+    calibration = Temperature().fit(tagged, Tags(truth, tagged.offsets), np.ones(100))
     assert calibration.temperature > 1.5
     assert np.array_equal(calibration.apply(tagged).probs, calibration.apply(Categorical(probs)).probs)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
-from labelwise.core import Categorical, Committee, InputError, Multilabel, Tagged, WrongMoment, stream
+from labelwise.core import Categorical, Committee, InputError, Multilabel, Streamed, WrongMoment, stream
 from labelwise.measure.metrics import evaluate
 
 
@@ -121,8 +121,8 @@ def test_refusals():
     beliefs, truth, labels = drawn(5, 3)
     with pytest.raises(WrongMoment, match="label at least 20 random texts"):
         evaluate(beliefs.take(np.arange(0)), truth[:0], labels, rng=stream(0))
-    with pytest.raises(InputError, match="Tagged"):
-        evaluate(Tagged(beliefs.probs, np.array([0, 5])), truth, labels, rng=stream(0))
+    with pytest.raises(InputError, match="Streamed beliefs are not allowed"):
+        evaluate(Streamed(5, beliefs.take), truth, labels, rng=stream(0))
 
 
 def test_three_thousand_texts_of_77_classes_are_quick():

@@ -12,27 +12,41 @@ import numpy as np
 from labelwise.core import Beliefs, Calibrator, Examples, Hints, Known, Lazy, Pool, State, Streamed, stream
 from labelwise.core.threads import one_thread
 from labelwise.learn.outside import Detector, Outside
+from labelwise.learn.thresholds import with_thresholds
 from labelwise.project.components import build
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.steps.neighbours import ShardSearch
-from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
+from labelwise.project.steps.snapshot import groups_of, part, read_snapshot, targets_of
 from labelwise.project.workspace import Array, Workspace
 
 ENOUGH = 20
 """Labelled texts below which shares of them say too little to call a text outside."""
 
 
-def believe(workspace: Workspace, entry: dict[str, Any], vectors: Array) -> Beliefs:
-    """The calibrated beliefs of a recorded model about some vectors."""
-    return _calibration(workspace, entry)(workspace.model(entry["version"]).believe(vectors))
+def believe(workspace: Workspace, entry: dict[str, Any], inputs: Any) -> Beliefs:
+    """The calibrated beliefs of a recorded model about some inputs."""
+    return _calibration(workspace, entry)(workspace.model(entry["version"]).believe(inputs))
+
+
+def inputs_of(workspace: Workspace, entry: dict[str, Any], ids: list[str]) -> Any:
+    """What a recorded model reads of some texts: they themselves, or their vectors."""
+    if _reads_texts(entry):
+        return workspace.texts.get(list(workspace.now().shards), ids)
+    return workspace.vectors_of(ids, entry["encoder"])
+
+
+def _reads_texts(entry: dict[str, Any]) -> bool:
+    return bool(build("trainers", entry["config"]["trainer"]).reads == "texts")
 
 
 def _calibration(workspace: Workspace, entry: dict[str, Any]) -> Callable[[Beliefs], Beliefs]:
     if "calibration" not in entry:
         return lambda beliefs: beliefs
     calibrator: Calibrator = build("calibrators", entry["config"]["calibrator"])
-    return calibrator.restore(workspace.artefacts.get(ref(entry["calibration"]["ref"]))).apply
+    state = workspace.artefacts.get(ref(entry["calibration"]["ref"]))
+    calibration, thresholds = calibrator.restore(state), state.arrays.get("thresholds")
+    return lambda beliefs: with_thresholds(calibration.apply(beliefs), thresholds)
 
 
 def beliefs_of(workspace: Workspace, ledger: Ledger, shard: str) -> Streamed | None:
@@ -41,6 +55,12 @@ def beliefs_of(workspace: Workspace, ledger: Ledger, shard: str) -> Streamed | N
     if champion is None or champion["learning"] != workspace.config.digest(*LEARNING):
         return None
     model, calibrated = workspace.model(champion["version"]), _calibration(workspace, champion)
+    if _reads_texts(champion):
+        ids = workspace.ids(shard)
+        return Streamed(
+            len(ids),
+            lambda rows: calibrated(model.believe(workspace.texts.get([shard], ids[rows].astype(str).tolist()))),
+        )
     vectors = workspace.artefacts.get(ref(ledger.vectors[champion["encoder"]][shard])).arrays["vectors"]
     return Streamed(len(vectors), lambda rows: calibrated(model.believe(vectors[rows])))
 
@@ -58,7 +78,7 @@ def known_of(workspace: Workspace, ledger: Ledger) -> Known:
         rows, _ = read_snapshot(workspace, entry["snapshot"])
         columns = part(rows, "train")
         ids, passed = columns["id"], set(rows["id"].to_pylist())
-        targets = config.task.targets(answers(config.task, columns["label"]))
+        targets = None if config.task.kind == "spans" else targets_of(workspace, config.task, columns)
         held_out = workspace.model(entry["version"]).held_out
         beliefs = None if held_out is None else _calibration(workspace, entry)(held_out)
     ids = ids + [text for text in _awaited(workspace, ledger) if text not in passed]
@@ -97,7 +117,7 @@ def outside_of(workspace: Workspace, ledger: Ledger) -> Callable[[str], Mapping[
         columns = part(rows, "train")
         examples = Examples(
             task=config.task,
-            targets=config.task.targets(answers(config.task, columns["label"])),
+            targets=targets_of(workspace, config.task, columns),
             weights=np.array(columns["weight"]),
             vectors=workspace.vectors_of(columns["id"], entry["encoder"]),
             groups=groups_of(workspace, entry["division"], columns["id"]),

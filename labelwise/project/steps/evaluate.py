@@ -7,8 +7,8 @@ from typing import Any
 from labelwise.core import WrongMoment, stream
 from labelwise.measure import metrics
 from labelwise.project.ledger import Ledger
-from labelwise.project.steps.believe import believe
-from labelwise.project.steps.snapshot import answers, part, read_snapshot
+from labelwise.project.steps.believe import believe, inputs_of
+from labelwise.project.steps.snapshot import part, read_snapshot, targets_of
 from labelwise.project.workspace import Workspace
 
 ENOUGH = 20
@@ -32,8 +32,8 @@ def evaluate(workspace: Workspace) -> None:
     else:
         ids = columns["id"]
         data |= metrics.evaluate(
-            believe(workspace, entry, workspace.vectors_of(ids, entry["encoder"])),
-            config.task.targets(answers(config.task, columns["label"])),
+            believe(workspace, entry, inputs_of(workspace, entry, ids)),
+            targets_of(workspace, config.task, columns),
             config.task.labels,
             rng=stream(config.project.seed, "evaluate", entry["version"]),
             slices=_slices(workspace, ledger, ids),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from labelwise.core import Answer, Beliefs, InputError, Task, Trainer, WrongMoment
+from labelwise.core import Answer, Beliefs, InputError, Tags, Task, Trainer, WrongMoment
 from labelwise.project.components import build, construct
 from labelwise.project.steps.believe import believe
 from labelwise.project.workspace import Workspace
@@ -23,12 +23,15 @@ class Predictions:
 
     version: int
     task: Task
+    texts: Sequence[str]
     beliefs: Beliefs
     calibrated: bool
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> Sequence[Answer]:
         """(n,) the preferred answers."""
         labels, found = self.task.labels, self.beliefs.hard()
+        if isinstance(found, Tags):
+            return self.task.spans(found, self.texts)
         if self.task.kind == "single":
             return [labels[i] for i in found]
         return [tuple(labels[i] for i in np.flatnonzero(row)) for row in found]
@@ -60,7 +63,7 @@ def predict(workspace: Workspace, texts: Sequence[str], version: int | None = No
         # as the project keeps vectors, so that a text of the pool is told the same here and there
         inputs = workspace.encoder_of(entry).encode(texts).astype(np.float16)
     task: Task = construct(Task, entry["config"]["task"], "task")
-    return Predictions(number, task, believe(workspace, entry, inputs), "calibration" in entry)
+    return Predictions(number, task, texts, believe(workspace, entry, inputs), "calibration" in entry)
 
 
 def predict_tables(
@@ -75,8 +78,8 @@ def predict_tables(
     """(schema, tables) of predictions for the reader's tables, worked out one at a time when asked for.
 
     Columns: id (the source's, may be null), source (file:line), text if wanted, label (a list for
-    multi; null where the confidence is below ``least``), confidence, p_LABEL of every label if
-    wanted, calibrated, model. Errors as ``predict``, and InputError for a ``least`` outside 0 to 1.
+    multi, of start, end and label for spans; null where the confidence is below ``least``), confidence,
+    p_LABEL of every label if wanted and not spans, calibrated, model. Errors as ``predict``, and InputError for a ``least`` outside 0 to 1.
     """
     if not 0 <= least <= 1:
         raise InputError(f"confidence: {least!r} is not allowed; give a number from 0 to 1.")
@@ -87,18 +90,23 @@ def predict_tables(
     )
 
 
+_SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("label", pa.string())])
+_LABEL = {"single": pa.string(), "multi": pa.list_(pa.string()), "spans": pa.list_(_SPAN)}
 _NOTHING = pa.table({name: pa.array([], pa.string()) for name in ("source_id", "place", "text")})
 
 
 def _table(told: Predictions, found: Any, texts: bool, every: bool, least: float) -> Any:
     confidence = np.round(told.beliefs.confidence(), DIGITS)
-    answers = [a if sure else None for a, sure in zip(told.answers(), confidence >= least, strict=True)]
+    kind = told.task.kind
+    answers: list[Any] = [a if sure else None for a, sure in zip(told.answers(), confidence >= least, strict=True)]
+    if kind == "spans":
+        answers = [a and [span._asdict() for span in a] for a in answers]
     columns = {"id": found["source_id"], "source": found["place"]}
     if texts:
         columns["text"] = found["text"]
-    columns["label"] = pa.array(answers, pa.string() if told.task.kind == "single" else pa.list_(pa.string()))
+    columns["label"] = pa.array(answers, _LABEL[kind])
     columns["confidence"] = pa.array(confidence)
-    if every:
+    if every and kind != "spans":
         (probs,) = told.beliefs.arrays().values()
         columns |= {
             f"p_{label}": pa.array(np.round(probs[:, i].astype(np.float64), DIGITS))

@@ -13,7 +13,12 @@ from labelwise.project.workspace import Workspace
 
 SHOWN = 60
 ENOUGH_SEEDS = 5
-CURVES = ("accuracy", "macro_f1", "log_loss", "ece")
+CURVES = ("accuracy", "macro_f1", "micro_f1", "log_loss", "ece")
+
+
+def headline(kind: str) -> tuple[str, str]:
+    """The metric that a project of this kind is summed up by, and its name in a sentence."""
+    return ("micro_f1", "entity F1") if kind == "spans" else ("accuracy", "accuracy")
 
 
 def simulation_facts(results: dict[str, Any], command: str = "") -> dict[str, Any]:
@@ -30,8 +35,8 @@ def simulation_facts(results: dict[str, Any], command: str = "") -> dict[str, An
             "oracle": results["protocol"]["oracle"],
             "test_set": f"{results['task']['test']} texts, the same for every arm; never selected, never trained on",
         },
-        "verdict": verdict(results["summary"]),
-        "curves": {m: curves.bands(arms, m, rng=stream(0, "bands", m)) for m in CURVES},
+        "verdict": verdict(results["summary"], headline(results["task"]["kind"])[1]),
+        "curves": {m: curves.bands(arms, m, rng=stream(0, "bands", m)) for m in CURVES if m in arms[0]},
         "summary": results["summary"],
         "cost": _cost(shown),
         "model": _model(shown["model"], shown["calibration"]),
@@ -66,7 +71,18 @@ def _gate_note(model: dict[str, Any]) -> list[str]:
     return [f"Do not take the confidences of model {model['version']} at their word: {gate['why']}."]
 
 
-def verdict(summary: list[dict[str, Any]]) -> str:
+def _span_note(ledger: Ledger) -> list[str]:
+    """What became of answered spans that no tags fit, of the newest model."""
+    newest = ledger.models[-1] if ledger.models else {}
+    notes = []
+    if newest.get("widened"):
+        notes.append(f"{newest['widened']} spans begin or end inside a word or number and were learned widened to it.")
+    if newest.get("lost"):
+        notes.append(f"{newest['lost']} spans overlap a longer one, or hold white space only, and cannot be learned.")
+    return notes
+
+
+def verdict(summary: list[dict[str, Any]], metric: str = "accuracy") -> str:
     """One honest sentence about the best strategy against random labelling."""
     rivals = [row for row in summary if row["strategy"] != "random"]
     baseline = next((row for row in summary if row["strategy"] == "random"), None)
@@ -80,7 +96,7 @@ def verdict(summary: list[dict[str, Any]]) -> str:
     if best["seeds"] < ENOUGH_SEEDS:
         return f"{best['strategy']} was ahead of random labelling, but {seeds} cannot show a gain; use {ENOUGH_SEEDS}."
     told = (
-        f"{best['strategy']} reached random labelling's final accuracy ({100 * baseline['final']:.1f} %) with "
+        f"{best['strategy']} reached random labelling's final {metric} ({100 * baseline['final']:.1f} %) with "
         f"{100 * best['saving']:.0f} % fewer labels (95 % interval {100 * interval[0]:.0f} to "
         f"{100 * interval[1]:.0f} %, {seeds})."
     )
@@ -153,14 +169,18 @@ def project_facts(workspace: Workspace, *, with_texts: bool = False) -> dict[str
         "protocol": {**{name: selection[name] for name in ("initial", "batch", "budget", "control", "evaluation")},
                      "strategy": label_of(selection["strategy"]), "start": label_of(selection["start"]),
                      "encoder": config["encoder"], "trainer": config["trainer"], "seed": config["project"]["seed"]},
-        "verdict": _project_verdict(ledger, evaluation),
+        "verdict": _project_verdict(ledger, evaluation, config["task"]["kind"]),
         "curves": _project_curves(ledger),
         "cost": _project_cost(ledger, config),
         "model": _model(evaluation, champion["calibration"]) if champion else None,
         "selected": _selected(ledger.batches, label_of(selection["strategy"]), texts, labels),
         "selection_counts": [_counts(batch) for batch in ledger.batches],
         "versions": versions(ledger),
-        "notes": [*_leak_note({"leaks": ledger.division.get("leaks", 0)}), *_gate_note(ledger.champion or {})],
+        "notes": [
+            *_leak_note({"leaks": ledger.division.get("leaks", 0)}),
+            *_gate_note(ledger.champion or {}),
+            *_span_note(ledger),
+        ],
         "missing": _missing(ledger, evaluation),
         "command": "labelwise report",
     }  # fmt: skip
@@ -172,13 +192,14 @@ def _counts(batch: dict[str, Any]) -> dict[str, Any]:
             "fallback": batch["fallback"], "caution": batch.get("caution", "")}  # fmt: skip
 
 
-def _project_verdict(ledger: Ledger, evaluation: dict[str, Any]) -> str:
+def _project_verdict(ledger: Ledger, evaluation: dict[str, Any], kind: str) -> str:
     if "metrics" not in evaluation:
         return f"{ledger.annotated} labels so far; quality is {evaluation.get('missing', 'not known yet: no model')}."
-    accuracy = evaluation["metrics"]["accuracy"]
+    metric, words = headline(kind)
+    found = evaluation["metrics"][metric]
     return (
-        f"{ledger.annotated} labels bought a model with accuracy {accuracy['value']:.3f} "
-        f"(95 % interval {accuracy['lo']:.3f} to {accuracy['hi']:.3f}, {evaluation['n']} texts, {evaluation['basis']})."
+        f"{ledger.annotated} labels bought a model with {words} {found['value']:.3f} "
+        f"(95 % interval {found['lo']:.3f} to {found['hi']:.3f}, {evaluation['n']} texts, {evaluation['basis']})."
     )
 
 
@@ -194,6 +215,7 @@ def _project_curves(ledger: Ledger) -> dict[str, Any]:
             "hi": [m["evaluation"]["metrics"][name]["hi"] for m in judged],
         }]
         for name in CURVES
+        if all(name in m["evaluation"]["metrics"] for m in judged)
     }  # fmt: skip
 
 
@@ -250,6 +272,8 @@ def standing(ledger: Ledger) -> dict[str, Any]:
         facts["accuracy"] = {k: round(v, 4) for k, v in evaluation["metrics"]["accuracy"].items()}
     else:
         facts["accuracy"] = evaluation.get("missing")
+    if "partial_f1" in evaluation.get("metrics", {}):
+        facts["entity_f1"] = {k: round(v, 4) for k, v in evaluation["metrics"]["micro_f1"].items()}
     return facts
 
 

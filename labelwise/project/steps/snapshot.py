@@ -110,6 +110,14 @@ def answers(task: Task, labels: Sequence[str]) -> list[Answer]:
     return [parsed[label] for label in labels]
 
 
+def targets_of(workspace: Workspace, task: Task, columns: dict[str, list[Any]]) -> Any:
+    """The answers of some rows of a snapshot as ``Task.targets`` makes them."""
+    said = answers(task, columns["label"])
+    if task.kind != "spans":
+        return task.targets(said)
+    return task.targets(said, workspace.texts.get(list(workspace.now().shards), columns["id"]))
+
+
 def part(rows: pa.Table, *splits: str) -> dict[str, list[Any]]:
     """Columns of the rows in some splits, as lists."""
     chosen: dict[str, list[Any]] = rows.filter(pc.is_in(rows["split"], pa.array(splits, pa.string()))).to_pydict()

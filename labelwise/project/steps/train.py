@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
 
 import labelwise
-from labelwise.core import ContractError, Examples, Model, State, stream
+from labelwise.core import Beliefs, ContractError, Examples, Model, State, stream
 from labelwise.core.threads import one_thread
 from labelwise.learn.temperature import Temperature
+from labelwise.learn.thresholds import best_thresholds
 from labelwise.measure import weighting
 from labelwise.project import config as configs
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
-from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
+from labelwise.project.steps.snapshot import groups_of, part, read_snapshot, targets_of
 from labelwise.project.workspace import Workspace
 
 CONTROL_ENOUGH = 50
+REPORTED = ("examples", "widened", "lost")
+"""What a model's facts tell the log; the last two count spans that no tags fit."""
 
 
 def train(workspace: Workspace) -> None:
@@ -48,7 +53,7 @@ def train(workspace: Workspace) -> None:
     workspace.append(
         "model.trained",
         f"model:{entry['version']}",
-        {**entry, "ref": str(made), "examples": facts["examples"]},
+        {**entry, "ref": str(made), **{name: facts[name] for name in REPORTED if name in facts}},
     )
 
 
@@ -67,7 +72,7 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
     ids = columns["id"]
     examples = Examples(
         task=config.task,
-        targets=config.task.targets(answers(config.task, columns["label"])),
+        targets=targets_of(workspace, config.task, columns),
         weights=np.array(columns["weight"]),
         vectors=workspace.vectors_of(ids, entry["encoder"]) if reads == "vectors" else None,
         texts=workspace.texts.get(list(workspace.now().shards), ids) if reads == "texts" else None,
@@ -113,22 +118,18 @@ def calibrate(workspace: Workspace) -> None:
         raise ContractError(f"trainer {entry['config']['trainer']['use']!r} keeps no held-out beliefs to calibrate on")
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     columns = part(rows, "train")
-    truth = config.task.targets(answers(config.task, columns["label"]))
+    truth = targets_of(workspace, config.task, columns)
     chosen, weights, basis = _speaking(ledger, columns)
 
     def make() -> State:
-        state = config.calibrator.fit(held_out.take(chosen), truth[chosen], weights).state()
-        control = np.flatnonzero(np.array(columns["arm"]) == "control")
-        heat = {
-            name: Temperature()
-            .fit(held_out.take(among), truth[among], np.ones(len(among)))
-            .state()
-            .facts["temperature"]
-            for name, among in (("control", control), ("all", np.arange(len(truth))))
-            if len(among)
-        }
-        gap = {"gap": heat["all"] - heat["control"]} if len(heat) == 2 else {}
-        return State(state.arrays, {**state.facts, "temperatures": heat | gap | {"control_labels": len(control)}})
+        beliefs = held_out.take(chosen)
+        calibration = config.calibrator.fit(beliefs, truth[chosen], weights)
+        state = calibration.state()
+        facts = {**state.facts, "temperatures": _temperatures(held_out, truth, columns["arm"])}
+        if config.task.kind != "multi":
+            return State(state.arrays, facts)
+        thresholds = best_thresholds(calibration.apply(beliefs), truth[chosen], weights)
+        return State({**state.arrays, "thresholds": thresholds}, facts)
 
     inputs = {"model": entry["ref"], "calibrator": config.written_out()["calibrator"], "rows": chosen.tolist(),
               "weights": weights.tolist()}  # fmt: skip
@@ -137,6 +138,18 @@ def calibrate(workspace: Workspace) -> None:
     data = {"version": entry["version"], "ref": str(made), "basis": basis, "labels": len(chosen),
             "effective": round(weighting.effective(weights), 1), **facts}  # fmt: skip
     workspace.append("model.calibrated", f"calibrated:{entry['version']}", data)
+
+
+def _temperatures(held_out: Beliefs, truth: Any, arms: list[str]) -> dict[str, float]:
+    """The temperature that suits the control, that of all labels, and the gap between them."""
+    heat: dict[str, float] = {}
+    control = np.flatnonzero(np.array(arms) == "control")
+    for name, among in (("control", control), ("all", np.arange(len(truth)))):
+        if len(among):
+            fitted = Temperature().fit(held_out.take(among), truth[among], np.ones(len(among)))
+            heat[name] = fitted.state().facts["temperature"]
+    gap = {"gap": heat["all"] - heat["control"]} if len(heat) == 2 else {}
+    return heat | gap | {"control_labels": len(control)}
 
 
 def _speaking(ledger: Ledger, columns: dict[str, list[Any]]) -> tuple[Any, Any, str]:
@@ -194,7 +207,9 @@ def _gap(a: Any, b: Any) -> float:
 @cache
 def code_versions() -> dict[str, str]:
     """The versions of the code that decides a model's numbers."""
-    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers")
-    return {"labelwise": labelwise.__version__, "python": platform.python_version()} | {
-        name: package_version(name) for name in names
-    }
+    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers", "python-crfsuite")
+    versions = {"labelwise": labelwise.__version__, "python": platform.python_version()}
+    for name in names:
+        with suppress(PackageNotFoundError):  # an extra
+            versions[name] = package_version(name)
+    return versions
