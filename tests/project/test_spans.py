@@ -16,6 +16,7 @@ from labelwise.project.plan import advance
 from labelwise.project.simulate import Experiment, simulate, truth_of
 from labelwise.project.starting import start
 from labelwise.project.steps.believe import pools
+from labelwise.project.steps.predict import predict, predict_tables
 from labelwise.project.steps.report import project_facts, simulation_facts
 from labelwise.project.steps.submit import Submission, submit
 from labelwise.project.steps.train import reproduce
@@ -145,6 +146,12 @@ def test_from_texts_to_the_report(project: Workspace) -> None:
         page = render(facts)
         assert "F1 in part" in page
         assert "Entity F1" in page
+        told = predict(workspace, ["Anna met Bob"])
+        assert told.answers() == workspace.config.task.spans(told.beliefs.hard(), ["Anna met Bob"])
+        found = pa.table({"source_id": ["7"], "place": ["new:1"], "text": ["Anna met Bob"]})
+        schema, tables = predict_tables(workspace, [found], every=True)
+        (row,) = next(tables).cast(schema).to_pylist()
+        assert [tuple(span.values()) for span in row["label"]] == [tuple(span) for span in told.answers()[0]]
 
 
 def test_spans_that_no_tags_fit_are_told(project: Workspace) -> None:

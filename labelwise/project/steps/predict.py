@@ -78,8 +78,9 @@ def predict_tables(
     """(schema, tables) of predictions for the reader's tables, worked out one at a time when asked for.
 
     Columns: id (the source's, may be null), source (file:line), text if wanted, label (a list for
-    multi, of start, end and label for spans; null where the confidence is below ``least``), confidence,
-    p_LABEL of every label if wanted and not spans, calibrated, model. Errors as ``predict``, and InputError for a ``least`` outside 0 to 1.
+    multi, of start, end and label for spans; null where the confidence is below ``least``),
+    confidence, p_LABEL of every label if wanted and not spans, calibrated, model. Errors as
+    ``predict``, and InputError for a ``least`` outside 0 to 1.
     """
     if not 0 <= least <= 1:
         raise InputError(f"confidence: {least!r} is not allowed; give a number from 0 to 1.")
