@@ -41,7 +41,8 @@ from common import peers
 from common.vectors import CACHE
 
 from labelwise.core import Categorical, Examples, Known, Pool, Strategy, Streamed, Task, stream
-from labelwise.learn.linear import Head, Linear, LinearModel
+from labelwise.learn.heads import Head
+from labelwise.learn.linear import Linear, LinearModel
 from labelwise.learn.temperature import Temperature, Tempered
 from labelwise.select import (
     CAL,

@@ -83,7 +83,7 @@ class Remembering:
         return np.stack([self.rows[text] for text in texts])
 
 
-def read(name: str, data: Path = DATA) -> Texts:
+def read(name: str, data: Path = DATA, pool_most: int = POOL) -> Texts:
     """The texts of one set: no text twice, none of the pool in the test, large sets subsampled by a fixed seed."""
     table = pq.read_table(data / f"{'hate_davidson' if name in RARE else name}.parquet").to_pydict()
     rows = list(zip(table["text"], table["label"], table["split"], strict=True))
@@ -100,7 +100,7 @@ def read(name: str, data: Path = DATA) -> Texts:
     apart = [value for key, value in test.items() if key not in pool]
     parts = [
         _thinned(part, RARE[name], part_name) if name in RARE else _capped(part, most, part_name)
-        for part, most, part_name in ((list(pool.values()), POOL, "pool"), (apart, TEST, "test"))
+        for part, most, part_name in ((list(pool.values()), pool_most, "pool"), (apart, TEST, "test"))
     ]
     labels = sorted({label for part in parts for _, label in part})
     code = {label: i for i, label in enumerate(labels)}

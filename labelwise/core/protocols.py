@@ -32,8 +32,9 @@ class Examples:
     targets as ``Task.targets`` makes them: (n,) int64, (n, c) bool or Tags; weights (n,) > 0;
     vectors (n, d) or None; texts n strings or None; groups (n,) int, examples of one group
     (near-duplicates) must not be split between training and held-out folds. ``blocks`` are the
-    widths of the parts that vectors are joined from, () for one. ``unlabelled`` gives at most so
-    many open texts, a uniform sample, as vectors (m, d) or as texts.
+    widths of the parts that vectors are joined from, () for one. ``control`` (n,) bool marks those
+    drawn at random, or None. ``unlabelled`` gives at most so many open texts, a uniform sample, as
+    vectors (m, d) or as texts.
     """
 
     task: Task
@@ -43,20 +44,26 @@ class Examples:
     texts: Sequence[str] | None = None
     groups: Array | None = None
     blocks: tuple[int, ...] = ()
+    control: Array | None = None
     unlabelled: Callable[[int], Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("weights", "vectors", "texts", "groups"):
+        for name in ("weights", "vectors", "texts", "groups", "control"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.targets):
                 raise ContractError(f"examples.{name} has {len(value)} entries for {len(self.targets)} targets")
+        if self.blocks and self.vectors is not None and sum(self.blocks) != self.vectors.shape[1]:
+            raise ContractError(f"examples.blocks {self.blocks} do not add up to vectors of {self.vectors.shape[1]}")
 
     def take(self, rows: Array) -> Examples:
         """Some of the examples, in the order given."""
         texts = None if self.texts is None else [self.texts[row] for row in rows]
-        vectors, groups = (None if part is None else part[rows] for part in (self.vectors, self.groups))
+        vectors, groups, control = (
+            None if part is None else part[rows] for part in (self.vectors, self.groups, self.control)
+        )
+        targets, weights = self.targets[rows], self.weights[rows]
         return replace(
-            self, targets=self.targets[rows], weights=self.weights[rows], vectors=vectors, texts=texts, groups=groups
+            self, targets=targets, weights=weights, vectors=vectors, texts=texts, groups=groups, control=control
         )
 
     def __len__(self) -> int:

@@ -32,19 +32,10 @@ from labelwise.core import (
     Trainer,
     uniform_of,
 )
-from labelwise.learn.linear import (
-    SEARCH_TOLERANCE,
-    WORTHWHILE,
-    Head,
-    Linear,
-    LinearModel,
-    _Fitting,
-    _folds,
-    _form,
-    _spread,
-    _vectors,
-)
+from labelwise.learn.heads import Fitting, Head, form_of, spread
+from labelwise.learn.linear import Linear, LinearModel
 from labelwise.learn.logistic import Link, Solution, probabilities
+from labelwise.learn.search import SEARCH_TOLERANCE, WORTHWHILE, folds_of, vectors_of
 
 Array = npt.NDArray[Any]
 
@@ -138,10 +129,10 @@ class Bootstrap(_Around):
     def fit(self, examples: Examples, start_from: Model | None, rng: np.random.Generator) -> CommitteeModel:
         """Errors as those of ``Linear``; the start only serves the model in the middle."""
         centre = self._centre(examples, start_from, rng)
-        vectors, c = _vectors(examples), float(centre.facts["c"])
+        vectors, c = vectors_of(examples), float(centre.facts["c"])
         weights = exponential(vectors, self.members, rng) * np.asarray(examples.weights, dtype=np.float64)[:, None]
-        heads = _heads(examples, vectors, weights, c, _spread(centre.head))
-        fold_of = _folds(self.linear.folds, examples, vectors, rng)
+        heads = _heads(examples, vectors, weights, c, spread(centre.head))
+        fold_of = folds_of(self.linear.folds, examples, vectors, rng)
         said = np.empty((self.members, len(examples), len(examples.task.labels)), dtype=np.float32)
         for fold in np.unique(fold_of):
             train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
@@ -160,10 +151,10 @@ def exponential(vectors: Array, members: int, rng: np.random.Generator) -> Array
 
 def _heads(examples: Examples, vectors: Array, weights: Array, c: float, start: Solution | None) -> tuple[Head, ...]:
     """One head for every column of weights (n, e); all begin at ``start`` or at the fit under the examples' own."""
-    fitting = _Fitting.of(examples.task, vectors, examples.targets, examples.weights)
+    fitting = Fitting.of(examples.task, vectors, examples.targets, examples.weights)
     if start is None:
         zero = np.zeros((len(fitting.rest), vectors.shape[1])), np.zeros(len(fitting.rest))
-        start = _spread(fitting.head(c, [zero], SEARCH_TOLERANCE, "float32"))
+        start = spread(fitting.head(c, [zero], SEARCH_TOLERANCE, "float32"))
     heads = []
     for column in weights.T:
         # the axes of the common weights do: they only scale the search, the optimum is that of the member
@@ -189,7 +180,7 @@ class Laplace(_Around):
     def fit(self, examples: Examples, start_from: Model | None, rng: np.random.Generator) -> CommitteeModel:
         """Errors as those of ``Linear``; the start only serves the model in the middle."""
         centre = self._centre(examples, start_from, rng)
-        head, vectors, base = centre.head, _vectors(examples), centre.held_out
+        head, vectors, base = centre.head, vectors_of(examples), centre.held_out
         weights = np.asarray(examples.weights, dtype=np.float64)
         weights /= weights.mean()
         noise = rng.standard_normal((self.members, len(head.seen), vectors.shape[1] + 1))
@@ -259,4 +250,4 @@ def _light(head: Head) -> Head:
 
 
 def _committee(link: Link, probs: Sequence[Array] | Array) -> Committee:
-    return Committee(tuple(_form(link, member) for member in probs))
+    return Committee(tuple(form_of(link, member) for member in probs))

@@ -15,7 +15,8 @@ import numpy as np
 from labelwise.core import Calibration, Encoder, InputError, MissingExtra
 from labelwise.learn.adaptive import Chosen
 from labelwise.learn.forms import TINY
-from labelwise.learn.linear import Head, LinearModel
+from labelwise.learn.heads import Head
+from labelwise.learn.linear import LinearModel
 from labelwise.learn.temperature import Tempered
 from labelwise.learn.vector import Scaled
 

@@ -30,7 +30,9 @@ import numpy.typing as npt
 from labelwise.core import DamagedRecord, Examples, InputError, Model, State, WrongMoment
 from labelwise.learn.committee import CommitteeModel
 from labelwise.learn.folds import strata_of
-from labelwise.learn.linear import SEARCH_TOLERANCE, Head, LinearModel, _Fitting, _folds
+from labelwise.learn.heads import Fitting, Head
+from labelwise.learn.linear import LinearModel
+from labelwise.learn.search import SEARCH_TOLERANCE, folds_of
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -207,7 +209,7 @@ class Outside:
         if units < 2:
             raise WrongMoment(f"{units} different labelled text(s) do not tell what is outside; label more, better 50.")
         views = Views.of(vectors, classes, head, self.neighbours)
-        fold_of = _folds(self.folds, examples, vectors, rng)
+        fold_of = folds_of(self.folds, examples, vectors, rng)
         held = np.empty((n, len(views.names)))
         for fold in np.unique(fold_of):
             train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
@@ -230,7 +232,7 @@ class Outside:
 
 
 def _refitted(examples: Examples, c: float) -> Head:
-    fitting = _Fitting.of(examples.task, np.asarray(examples.vectors), examples.targets, examples.weights)
+    fitting = Fitting.of(examples.task, np.asarray(examples.vectors), examples.targets, examples.weights)
     return fitting.head(c, [], SEARCH_TOLERANCE, "float32")
 
 

@@ -32,7 +32,8 @@ SURPRISED = 3.0
 class Kept:
     """Of the n examples of the last fit: keys (n,), targets, folds (n,); and the folds' solutions.
 
-    coef (folds, c, d) and intercept (folds, c) float32, rows of all labels. ``searched`` is how many examples the
+    coef (folds, c, r) and intercept (folds, c) float32, rows of all labels, on what ``view`` (``learn.search``)
+    shows; None = the vectors as they are. ``searched`` is how many examples the
     last search had, ``changed`` how many came, left or were answered anew since.
     """
 
@@ -41,6 +42,7 @@ class Kept:
     folds: Array
     coef: Array
     intercept: Array
+    view: Array | None
     searched: int
     changed: int
 
@@ -48,7 +50,8 @@ class Kept:
         """Plain arrays from which ``of`` makes an equal value."""
         counts = np.array([self.searched, self.changed])
         names = ("keys", "targets", "folds", "coef", "intercept")
-        return {f"fold_{name}": getattr(self, name) for name in names} | {"fold_counts": counts}
+        view = {} if self.view is None else {"view": self.view}
+        return {f"fold_{name}": getattr(self, name) for name in names} | {"fold_counts": counts} | view
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Self | None:
@@ -59,7 +62,7 @@ class Kept:
             np.asarray(arrays[f"fold_{name}"]) for name in ("keys", "targets", "folds", "coef", "intercept")
         )
         searched, changed = arrays["fold_counts"].tolist()
-        return cls(keys, targets, folds, coef, intercept, searched, changed)
+        return cls(keys, targets, folds, coef, intercept, arrays.get("view"), searched, changed)
 
     def dealt(self, targets: Array, groups: Array | None, keys: Array) -> Array:
         """(n,) folds of examples, of which those with known keys keep theirs. O(n log n)."""

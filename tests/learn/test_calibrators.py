@@ -5,7 +5,17 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
-from labelwise.core import Categorical, Committee, ContractError, DamagedRecord, InputError, Multilabel, State, Tagged
+from labelwise.core import (
+    Categorical,
+    Committee,
+    ContractError,
+    DamagedRecord,
+    InputError,
+    Multilabel,
+    State,
+    Tagged,
+    Tags,
+)
 from labelwise.learn.adaptive import Adaptive
 from labelwise.learn.isotonic import KEPT, Isotonic
 from labelwise.learn.temperature import Temperature
@@ -139,7 +149,8 @@ def test_adaptive_goes_up_to_isotonic_and_is_then_what_it_chose():
 def test_adaptive_follows_from_the_data_alone_and_takes_tokens_with_their_text():
     beliefs, truth = favoured(1200)
     tagged = Tagged(beliefs.probs, np.arange(0, 1201, 2))
-    one, other = (Adaptive().fit(tagged, truth, np.ones(600)) for _ in range(2))
+    tags = Tags(truth, tagged.offsets)
+    one, other = (Adaptive().fit(tagged, tags, np.ones(600)) for _ in range(2))
     assert one.method == "vector"
     assert one.state().facts == other.state().facts
     committee = Adaptive().fit(Committee((beliefs, beliefs)), truth, np.ones(1200))

@@ -78,6 +78,7 @@ def fit(workspace: Workspace, entry: dict[str, Any]) -> State:
         texts=workspace.texts.get(list(workspace.now().shards), ids) if reads == "texts" else None,
         groups=groups_of(workspace, entry["division"], ids),
         blocks=getattr(config.encoder, "blocks", ()),
+        control=np.array(columns["arm"]) == "control",
         unlabelled=lambda count: _unlabelled(workspace, entry, rows["id"].to_pylist(), reads, count),
     )
     start: Model | None = workspace.model(entry["start_from"]) if entry["start_from"] else None
