@@ -13,12 +13,23 @@ from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
 from labelwise.project.steps.neighbours import ShardSearch
 from labelwise.project.steps.snapshot import answers, part, read_snapshot
-from labelwise.project.workspace import Array, Workspace
+from labelwise.project.workspace import Workspace
 
 
-def believe(workspace: Workspace, entry: dict[str, Any], vectors: Array) -> Beliefs:
-    """The calibrated beliefs of a recorded model about some vectors."""
-    return _calibration(workspace, entry)(workspace.model(entry["version"]).believe(vectors))
+def believe(workspace: Workspace, entry: dict[str, Any], inputs: Any) -> Beliefs:
+    """The calibrated beliefs of a recorded model about some inputs."""
+    return _calibration(workspace, entry)(workspace.model(entry["version"]).believe(inputs))
+
+
+def inputs_of(workspace: Workspace, entry: dict[str, Any], ids: list[str]) -> Any:
+    """What a recorded model reads of some texts: they themselves, or their vectors."""
+    if _reads_texts(entry):
+        return workspace.texts.get(list(workspace.now().shards), ids)
+    return workspace.vectors_of(ids, entry["encoder"])
+
+
+def _reads_texts(entry: dict[str, Any]) -> bool:
+    return bool(build("trainers", entry["config"]["trainer"]).reads == "texts")
 
 
 def _calibration(workspace: Workspace, entry: dict[str, Any]) -> Callable[[Beliefs], Beliefs]:
@@ -34,6 +45,12 @@ def beliefs_of(workspace: Workspace, ledger: Ledger, shard: str) -> Streamed | N
     if champion is None or champion["learning"] != workspace.config.digest(*LEARNING):
         return None
     model, calibrated = workspace.model(champion["version"]), _calibration(workspace, champion)
+    if _reads_texts(champion):
+        ids = workspace.ids(shard)
+        return Streamed(
+            len(ids),
+            lambda rows: calibrated(model.believe(workspace.texts.get([shard], ids[rows].astype(str).tolist()))),
+        )
     vectors = workspace.artefacts.get(ref(ledger.vectors[champion["encoder"]][shard])).arrays["vectors"]
     return Streamed(len(vectors), lambda rows: calibrated(model.believe(vectors[rows])))
 
@@ -100,7 +117,7 @@ def pools(workspace: Workspace, ledger: Ledger) -> list[Pool]:
                 labelled=in_pool & done,
                 costs=np.ones(len(keys)),
                 beliefs=beliefs,
-                calibrated=beliefs is not None,
+                calibrated=beliefs is not None and bool((ledger.champion or {})["calibration"]["labels"]),
                 vectors=workspace.artefacts.get(ref(ledger.vectors[encoder][shard])).arrays["vectors"],
                 groups=division[f"group/{shard}"],
                 labels=workspace.config.task.labels,

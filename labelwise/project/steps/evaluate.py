@@ -7,7 +7,7 @@ from typing import Any
 from labelwise.core import WrongMoment, stream
 from labelwise.measure import metrics
 from labelwise.project.ledger import Ledger
-from labelwise.project.steps.believe import believe
+from labelwise.project.steps.believe import believe, inputs_of
 from labelwise.project.steps.snapshot import answers, part, read_snapshot
 from labelwise.project.workspace import Workspace
 
@@ -32,7 +32,7 @@ def evaluate(workspace: Workspace) -> None:
     else:
         ids = columns["id"]
         data |= metrics.evaluate(
-            believe(workspace, entry, workspace.vectors_of(ids)),
+            believe(workspace, entry, inputs_of(workspace, entry, ids)),
             config.task.targets(answers(config.task, columns["label"])),
             config.task.labels,
             rng=stream(config.project.seed, "evaluate", entry["version"]),

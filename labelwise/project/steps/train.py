@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import labelwise
-from labelwise.core import ContractError, Examples, Model, State, stream
+from labelwise.core import Examples, Model, State, stream
 from labelwise.project import config as configs
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
+from labelwise.project.steps.believe import inputs_of
 from labelwise.project.steps.snapshot import answers, groups_of, part, read_snapshot
 from labelwise.project.workspace import Workspace
 
@@ -98,12 +101,14 @@ def _unlabelled(workspace: Workspace, entry: dict[str, Any], known: list[str], r
 
 
 def calibrate(workspace: Workspace) -> None:
-    """Fit the calibration of the newest model on out-of-fold beliefs, of the random control if they suffice."""
+    """Fit the calibration of the newest model on out-of-fold beliefs, of the random control if they suffice.
+
+    A model that keeps no such beliefs stays uncalibrated, and the record says so: what a model believes
+    about its own training examples says nothing of how sure it may be.
+    """
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
-    held_out = workspace.model(entry["version"]).held_out
-    if held_out is None:
-        raise ContractError(f"trainer {entry['config']['trainer']['use']!r} keeps no held-out beliefs to calibrate on")
+    model = workspace.model(entry["version"])
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     columns = part(rows, "train")
     truth = config.task.targets(answers(config.task, columns["label"]))
@@ -111,6 +116,10 @@ def calibrate(workspace: Workspace) -> None:
     basis = "out-of-fold, random control"
     if len(chosen) < CONTROL_ENOUGH:
         chosen, basis = np.arange(len(truth)), "out-of-fold, all labels"
+    held_out = model.held_out
+    if held_out is None:
+        held_out, chosen = model.believe(inputs_of(workspace, entry, columns["id"][:1])), np.arange(0)
+        basis = "uncalibrated: the trainer keeps no held-out beliefs"
 
     def make() -> State:
         weights = np.array(columns["weight"])[chosen]
@@ -150,7 +159,9 @@ def _gap(a: Any, b: Any) -> float:
 @cache
 def code_versions() -> dict[str, str]:
     """The versions of the code that decides a model's numbers."""
-    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers")
-    return {"labelwise": labelwise.__version__, "python": platform.python_version()} | {
-        name: package_version(name) for name in names
-    }
+    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers", "torch", "transformers", "peft")
+    versions = {"labelwise": labelwise.__version__, "python": platform.python_version()}
+    for name in names:
+        with suppress(PackageNotFoundError):  # an extra
+            versions[name] = package_version(name)
+    return versions
