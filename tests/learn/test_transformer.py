@@ -149,7 +149,7 @@ def test_zero_epochs_are_the_linear_model(base: str) -> None:
     model = fit(Transformer(base, **{**QUICK, "patience": 1}), _noise(40, 0))
     assert model.facts["epochs"] == 0
     assert not model.weights
-    assert model.facts["cv_log_loss"][0] == min(model.facts["cv_log_loss"])
+    assert model.facts["cv_log_loss"][0] <= 1.01 * min(model.facts["cv_log_loss"])
 
 
 def test_held_out_beliefs_are_those_of_the_chosen_epoch(base: str) -> None:
@@ -158,7 +158,9 @@ def test_held_out_beliefs_are_those_of_the_chosen_epoch(base: str) -> None:
     assert model.held_out is not None
     loss = float(model.held_out.surprise(examples.targets).mean())
     assert loss == pytest.approx(model.facts["cv_log_loss"][model.facts["epochs"]], abs=1e-6)
-    assert model.facts["epochs"] == int(np.argmin(model.facts["cv_log_loss"]))
+    least = min(model.facts["cv_log_loss"])
+    assert model.facts["cv_log_loss"][model.facts["epochs"]] <= 1.01 * least
+    assert all(loss > 1.01 * least for loss in model.facts["cv_log_loss"][: model.facts["epochs"]])
 
 
 def test_without_folds_all_epochs_are_taken_and_nothing_is_held_out(base: str) -> None:
