@@ -99,7 +99,7 @@ def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "| set | labels | model | seeds | accuracy | macro-F1 | log-loss | epochs | s | CPU s | peak MB | stored MB |"
     )
     print(f"|{'---|' * 12}")
-    for name, labels in sorted({(run["set"], run["labels"]) for run in runs}, key=str):
+    for name, labels in sorted({(run["set"], run["labels"]) for run in runs}):
         here = [run for run in runs if (run["set"], run["labels"]) == (name, labels)]
         for arm in ARMS:
             own = [run for run in here if run["arm"] == arm]
