@@ -104,7 +104,7 @@ def test_random_texts_decide_where_there_are_enough():
     control = np.arange(300) >= 240
     views = {name: np.diag(np.repeat(w, WIDTH)).astype(np.float32) for name, w in (("a", (1, 0)), ("b", (0, 1)))}
     for marked, wanted in ((None, "a"), (control, "b"), (control & (np.arange(300) < 280), "a")):
-        model = Linear().learn(examples(x, targets, 3, control=marked), None, stream(0), views)
+        model = Linear().learn(examples(x, targets, 3, control=marked), None, stream(0), lambda: views)
         assert min(views, key=lambda name: model.facts["view_log_loss"][name]) == wanted
 
 

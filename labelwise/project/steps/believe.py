@@ -156,6 +156,11 @@ def _places(workspace: Workspace, texts: list[str]) -> dict[str, Array]:
     return {shard: row_of[shard_of == number] for number, shard in enumerate(workspace.now().shards)}
 
 
+def _trusted(ledger: Ledger) -> bool:
+    """Whether the beliefs of the model in use were calibrated, and no judgement says that it failed."""
+    return bool((ledger.champion or {})["calibration"]["labels"]) and not ledger.distrusted
+
+
 def pools(workspace: Workspace, ledger: Ledger) -> list[Pool]:
     """Every shard as a Pool. O(labels log N) besides a few passes over one number per text."""
     labelled, asked = (_places(workspace, list(texts)) for texts in (ledger.given, ledger.asked))
@@ -174,7 +179,7 @@ def pools(workspace: Workspace, ledger: Ledger) -> list[Pool]:
                 labelled=in_pool & done,
                 costs=np.ones(len(keys)),
                 beliefs=beliefs,
-                calibrated=beliefs is not None and not ledger.distrusted,
+                calibrated=beliefs is not None and _trusted(ledger),
                 vectors=workspace.artefacts.get(ref(ledger.vectors[encoder][shard])).arrays["vectors"],
                 groups=division[f"group/{shard}"],
                 labels=workspace.config.task.labels,

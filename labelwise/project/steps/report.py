@@ -121,6 +121,8 @@ def _model(evaluation: dict[str, Any], calibration: dict[str, Any]) -> dict[str,
     kept = {name: evaluation[name] for name in names if name in evaluation}
     kept["version"] = f"Version {evaluation['version']}"
     kept["slices"] = [{"column": c, **row} for c, found in evaluation["slices"].items() for row in found["values"]]
+    if not calibration["labels"]:
+        return {**kept, "uncalibrated": calibration["basis"]}
     return {**kept, **{name: calibration.get(name) for name in ("temperature", "method")}}
 
 

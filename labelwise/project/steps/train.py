@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import labelwise
-from labelwise.core import Beliefs, ContractError, Examples, Model, State, stream
+from labelwise.core import Beliefs, Examples, Model, State, stream
 from labelwise.core.threads import one_thread
 from labelwise.learn.temperature import Temperature
 from labelwise.learn.thresholds import best_thresholds
@@ -20,6 +20,7 @@ from labelwise.measure import weighting
 from labelwise.project import config as configs
 from labelwise.project.config import LEARNING
 from labelwise.project.ledger import Ledger, ref
+from labelwise.project.steps.believe import inputs_of
 from labelwise.project.steps.snapshot import groups_of, part, read_snapshot, targets_of
 from labelwise.project.workspace import Workspace
 
@@ -110,17 +111,22 @@ def calibrate(workspace: Workspace) -> None:
 
     That is the random control, or the control and picks that were left to chance, weighted; else all
     labels. The temperatures of control and all labels are recorded with it: a gap says that labels
-    were chosen where the model is worse than on the pool.
+    were chosen where the model is worse than on the pool. A model that keeps no such beliefs stays
+    uncalibrated, and the record says so: what it believes about its own training examples says nothing
+    of how sure it may be.
     """
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
-    held_out = workspace.model(entry["version"]).held_out
-    if held_out is None:
-        raise ContractError(f"trainer {entry['config']['trainer']['use']!r} keeps no held-out beliefs to calibrate on")
+    model = workspace.model(entry["version"])
     rows, _ = read_snapshot(workspace, entry["snapshot"])
     columns = part(rows, "train")
     truth = targets_of(workspace, config.task, columns)
     chosen, weights, basis = _speaking(ledger, columns)
+    held_out = model.held_out
+    if held_out is None:
+        held_out = model.believe(inputs_of(workspace, entry, columns["id"][:1]))
+        truth, chosen, weights, columns = truth[:0], chosen[:0], weights[:0], {**columns, "arm": []}
+        basis = "uncalibrated: the trainer keeps no held-out beliefs"
 
     def make() -> State:
         beliefs = held_out.take(chosen)
@@ -208,7 +214,9 @@ def _gap(a: Any, b: Any) -> float:
 @cache
 def code_versions() -> dict[str, str]:
     """The versions of the code that decides a model's numbers."""
-    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers", "python-crfsuite")
+    names = (
+        "numpy", "scipy", "scikit-learn", "faiss-cpu", "tokenizers", "python-crfsuite", "torch", "transformers", "peft"
+    )  # fmt: skip
     versions = {"labelwise": labelwise.__version__, "python": platform.python_version()}
     for name in names:
         with suppress(PackageNotFoundError):  # an extra
