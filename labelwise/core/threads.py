@@ -47,11 +47,17 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> l
     with one_thread():
         if count < 2:
             return [function(item) for item in work]
-        pool = ThreadPoolExecutor(count, initializer=setattr, initargs=(_inside, "one", True))
+        pool = ThreadPoolExecutor(count, initializer=_enter)
         try:
             return list(pool.map(function, work))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _enter() -> None:
+    """In a thread that works: OpenMP counts its threads anew for each that asks."""
+    _inside.one = True
+    _libraries(len(sys.modules)).limit(limits=1)
 
 
 def threads() -> int:

@@ -16,7 +16,7 @@ from labelwise.select import Auto, Margin, Top
 
 TASK = {"kind": "single", "labels": ["bug", "praise"]}
 PLAIN = {"task": TASK}
-AUTO = {"use": "auto", "scorer": {"use": "margin"}, "rare": 0.4, "hinted": 0.5, "enough": 20}
+AUTO = {"use": "auto", "scorer": {"use": "margin"}, "rare": 0.6, "hinted": 0.5, "enough": 20}
 
 
 def test_every_default_is_written_out():

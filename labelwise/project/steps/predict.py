@@ -108,7 +108,7 @@ def _table(told: Predictions, found: Any, texts: bool, every: bool, least: float
     columns["label"] = pa.array(answers, _LABEL[kind])
     columns["confidence"] = pa.array(confidence)
     if every and kind != "spans":
-        (probs,) = told.beliefs.arrays().values()
+        probs = next(iter(told.beliefs.arrays().values()))
         columns |= {
             f"p_{label}": pa.array(np.round(probs[:, i].astype(np.float64), DIGITS))
             for i, label in enumerate(told.task.labels)
