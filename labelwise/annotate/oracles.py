@@ -1,6 +1,6 @@
 """Simulated annotators: who answers, and how long it takes, when a project is rehearsed.
 
-Time follows the log-normal model of methods e.1:
+Time follows the log-normal model:
 
     ln seconds = ln seconds_median + length_effect * ln((1 + characters) / 101) - ln speed + spread * N(0, 1)
 

@@ -1,6 +1,6 @@
 """The calibrator that the number of labels can afford: temperature, then vector scaling, then isotonic.
 
-A richer calibrator is tried once there are labels for it (methods b.1), and kept only if its
+A richer calibrator is tried once there are labels for it, and kept only if its
 cross-validated log-loss on the very data is lower than the simpler one's by more than a standard
 error (the rule of Breiman, Friedman, Olshen and Stone 1984, "Classification and Regression Trees").
 """

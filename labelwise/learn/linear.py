@@ -1,6 +1,6 @@
 """A linear classifier that says how sure it is: logistic regression, C chosen by held-out log-loss.
 
-C is chosen by log-loss, not accuracy, which is already half of calibration (methods b.1), and
+C is chosen by log-loss, not accuracy, which is already half of calibration, and
 the held-out beliefs of the chosen C are kept, so that a calibrator never sees a belief about a
 text the model was trained on. The model covers every label of the task: a class nobody has
 given yet keeps the mass of Laplace's rule of succession (Laplace 1814, "Essai philosophique sur

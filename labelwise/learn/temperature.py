@@ -2,7 +2,7 @@
 
 Guo, Pleiss, Sun and Weinberger (2017), "On Calibration of Modern Neural Networks", with a
 log-normal prior that keeps the temperature near 1 while there is little to learn it from
-(methods b.1). Fit it on held-out beliefs, best on the random control stream: on actively chosen
+Fit it on held-out beliefs, best on the random control stream: on actively chosen
 labels it comes out too high. One number cannot change which answer is preferred, nor mend one
 class that is off while others are not: see ``vector``, ``isotonic`` and ``adaptive``, which begin with it.
 """

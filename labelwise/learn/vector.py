@@ -3,7 +3,7 @@
 Guo, Pleiss, Sun and Weinberger (2017), "On Calibration of Modern Neural Networks"; Platt (1999),
 "Probabilistic Outputs for Support Vector Machines". It begins where ``temperature`` ends: slopes
 and offsets refine the tempered beliefs under normal priors around 1 and 0, so that a class with
-few or no labels stays as the temperature leaves it (methods b.1). Unlike a temperature it can turn
+few or no labels stays as the temperature leaves it. Unlike a temperature it can turn
 an answer, where a class was favoured throughout.
 """
 

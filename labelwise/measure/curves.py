@@ -39,7 +39,7 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """One row per strategy, the baseline first, the others by falling area; JSON-ready.
 
-    alc: area under the curve over ln(labels), divided by the range of ln(labels) (methods i.1),
+    alc: area under the curve over ln(labels), divided by the range of ln(labels),
     mean over seeds. final: mean metric at the last common number of labels.
     labels_to_random_final: labels at which the isotonic mean curve reaches the baseline's last
     value, null if it never does (censored), the first common number of labels if it starts

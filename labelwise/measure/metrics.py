@@ -5,7 +5,7 @@ that undo the drawing; on actively chosen texts the numbers mean nothing.
 
 Known trade-offs: percentile bootstrap over texts (Efron 1979, "Bootstrap Methods: Another Look
 at the Jackknife") is honest from about 50 texts on and too narrow below; the calibration error
-is biased upwards by about sqrt(bins / n) (methods b.2), so its resampled values lie above the
+is biased upwards by about sqrt(bins / n), so its resampled values lie above the
 value itself, and the interval is widened to contain it. The squared error is freed of that bias;
 its interval, and the gate's, are pivotal (``calibration``).
 """
