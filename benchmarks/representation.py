@@ -44,7 +44,7 @@ BUDGETS = (100, 250, 500, 1000)
 ARMS = {"plain": ("static", Linear()), "choice": ("concat", Linear()),
         "pool": ("static", Neighbourly()), "both": ("concat", Neighbourly())}  # fmt: skip
 ANCHORS = {"trec": 90.8, "banking77": 92.8, "clinc150": 91.4}
-"""Accuracy at full training size of a linear SVM on the best of static vectors, tf-idf of words, of characters and both."""
+"""Accuracy of a linear SVM at full size, on the best of static vectors, tf-idf of words, of characters, of both."""
 LEVEL = 0.05
 GAIN = 5.0
 WIDE = 1024

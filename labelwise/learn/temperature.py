@@ -1,7 +1,7 @@
 """One number that makes a model as sure as it is right: temperature scaling.
 
 Guo, Pleiss, Sun and Weinberger (2017), "On Calibration of Modern Neural Networks", with a
-log-normal prior that keeps the temperature near 1 while there is little to learn it from
+log-normal prior that keeps the temperature near 1 while there is little to learn it from.
 Fit it on held-out beliefs, best on the random control stream: on actively chosen
 labels it comes out too high. One number cannot change which answer is preferred, nor mend one
 class that is off while others are not: see ``vector``, ``isotonic`` and ``adaptive``, which begin with it.
