@@ -31,6 +31,11 @@ def predict(
     least: Annotated[
         float, typer.Option("--min-confidence", help="Leave the label empty where the model is less sure (0 to 1).")
     ] = 0.0,
+    miss: Annotated[
+        float | None,
+        typer.Option("--sets", help="Also sets of labels that lack the right one in this share of texts, such as 0.1."),
+    ] = None,
+    by_class: Annotated[bool, typer.Option(help="--sets within every label, rare ones too.")] = False,
     texts: Annotated[bool, typer.Option(help="Repeat the texts.")] = True,
     rejects: Annotated[Path | None, typer.Option(help="Where to list rows that are no texts.")] = None,
     project: ui.Folder = Path(),
@@ -49,13 +54,15 @@ def predict(
     from labelwise.connect.rejects import RejectFile
     from labelwise.connect.writers import write_tables
     from labelwise.core.intake import Reject, Rejects
-    from labelwise.project.steps.predict import predict_tables, version_of
+    from labelwise.project.steps.predict import predict_tables, sets_of, version_of
 
     shown: list[Reject] = []
     rows = unsure = 0
     with ui.workspace(project) as workspace, RejectFile(rejects) as listed:
         number = version_of(workspace, version)
         calibrated = "calibration" in workspace.now().model(number)
+
+        sets = None if miss is None else sets_of(workspace, number, miss, by_class)
 
         def refuse(reject: Reject) -> None:
             if not shown:
@@ -66,7 +73,7 @@ def predict(
         found: Iterable[Any] = read(expand(files), Columns(text=text_column, id=id_column), refused)
         if output or not sys.stdout.isatty():
             found = ui.counted(found, workspace.progress, "predicting")
-        schema, tables = predict_tables(workspace, found, number, texts=texts, every=every, least=least)
+        schema, tables = predict_tables(workspace, found, number, texts=texts, every=every, least=least, sets=sets)
 
         def counted() -> Iterable[Any]:
             nonlocal rows, unsure
@@ -86,6 +93,8 @@ def predict(
     if shown:
         ui.say(f"{facts['rejected']} rows left out, such as {shown[0].place}: {shown[0].reason}."
                + ("" if rejects else " --rejects FILE lists all."))  # fmt: skip
+    if sets is not None and by_class and len(sets.unknown):
+        ui.say(f"in every set, because too few labelled texts have them: {len(sets.unknown)} of the labels.")
     if not calibrated:
         ui.say(f"model {number} is not calibrated: take its confidence as an order, not as a probability.")
 

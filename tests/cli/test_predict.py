@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from labelwise.core import DamagedRecord, InputError, WrongMoment
+from labelwise.project.steps.evaluate import judged_on
 from labelwise.project.steps.export import load
-from labelwise.project.steps.predict import predict
+from labelwise.project.steps.predict import predict, sets_of
 from labelwise.project.workspace import Workspace
 from tests.cli.running import done, fill, label_of, new_project, refused, run, write_inbox
 from tests.cli.test_processes import PROGRAM, ctrl_c, ends_as_stopped, needs_proc, start
@@ -186,6 +187,25 @@ def test_wrong_files_are_refused_and_the_old_output_stays(lived_in, new, tmp_pat
     assert ".csv, .jsonl or .parquet" in refused("predict", new, "--output", "out.xlsx", within=lived_in)
     assert "does not exist" in refused("predict", new, "--output", "no/out.csv", within=lived_in)
     assert "model 9: no such version; there are 1 to 2" in refused("predict", new, "--model", 9, within=lived_in)
+
+
+def test_sets_of_labels_keep_their_promise_or_say_what_is_missing(lived_in, new):
+    rows = [json.loads(line) for line in done("predict", new, "--json", "--sets", "0.5", within=lived_in).splitlines()]
+    assert all(set(row["set"]) <= {"billing", "bug", "praise"} for row in rows)
+    with Workspace.open(lived_in) as workspace:
+        _, columns = judged_on(workspace, workspace.now().model(2))
+        sets = sets_of(workspace, 2, 0.5)
+        assert len(sets.scores) == len(columns["id"]) > 0
+        told = predict(workspace, workspace.texts.get(list(workspace.now().shards), columns["id"]), 2)
+        truth = workspace.config.task.targets([json.loads(label) for label in columns["label"]])
+        assert sets.sets(told.beliefs.probs)[np.arange(len(truth)), truth].mean() >= 0.5
+    assert "of at least 999; every batch adds some" in refused(
+        "predict", new, "--sets", "0.001", code=3, within=lived_in
+    )
+    assert "of at least 999 with one label" in refused(
+        "predict", new, "--sets", "0.001", "--by-class", code=3, within=lived_in
+    )
+    assert "miss: 7.0 is not allowed" in refused("predict", new, "--sets", "7", within=lived_in)
 
 
 def test_before_there_is_a_model(project, new, tmp_path):

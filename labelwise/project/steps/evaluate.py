@@ -19,10 +19,7 @@ def evaluate(workspace: Workspace) -> None:
     """Judge the newest model on the test split if enough of it is labelled, else on the evaluation share."""
     ledger, config = workspace.now(), workspace.config
     entry = ledger.models[-1]
-    rows, _ = read_snapshot(workspace, entry["snapshot"])
-    basis, columns = "test split", part(rows, "test")
-    if len(columns["id"]) < ENOUGH:
-        basis, columns = "random control", part(rows, "evaluation")
+    basis, columns = judged_on(workspace, entry)
     data: dict[str, Any] = {"version": entry["version"], "basis": basis, "n": len(columns["id"])}
     if len(columns["id"]) < ENOUGH:
         data["missing"] = (
@@ -40,6 +37,15 @@ def evaluate(workspace: Workspace) -> None:
             basis=basis,
         )
     workspace.append("model.evaluated", f"evaluated:{entry['version']}", data)
+
+
+def judged_on(workspace: Workspace, entry: dict[str, Any]) -> tuple[str, dict[str, list[Any]]]:
+    """What a recorded model is judged on, in words and as columns: texts like the pool's that it never saw."""
+    rows, _ = read_snapshot(workspace, entry["snapshot"])
+    basis, columns = "test split", part(rows, "test")
+    if len(columns["id"]) < ENOUGH:
+        basis, columns = "random control", part(rows, "evaluation")
+    return basis, columns
 
 
 def _slices(workspace: Workspace, ledger: Ledger, ids: list[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from labelwise.core import Answer, Beliefs, InputError, Tags, Task, Trainer, WrongMoment
+from labelwise.learn import conformal
+from labelwise.learn.conformal import Sets
 from labelwise.project.components import build, construct
-from labelwise.project.steps.believe import believe
+from labelwise.project.steps.believe import believe, inputs_of
+from labelwise.project.steps.evaluate import judged_on
+from labelwise.project.steps.snapshot import targets_of
 from labelwise.project.workspace import Workspace
 
 DIGITS = 6
@@ -66,6 +71,31 @@ def predict(workspace: Workspace, texts: Sequence[str], version: int | None = No
     return Predictions(number, task, texts, believe(workspace, entry, inputs), "calibration" in entry)
 
 
+def sets_of(workspace: Workspace, version: int, miss: float, by_class: bool = False) -> Sets:
+    """What turns probabilities into sets of labels that lack the truth in a share ``miss`` of texts like the pool's.
+
+    Calibrated on the texts that the version is judged on; ``by_class``: the promise holds within every label, and a
+    label too few of them have is in every set. InputError for tasks of another kind, WrongMoment where none is known.
+    """
+    workspace.model(version)
+    entry = workspace.now().model(version)
+    task: Task = construct(Task, entry["config"]["task"], "task")
+    if task.kind != "single":
+        raise InputError(f"sets: a {task.kind!r} task has none; they are for tasks with one label per text.")
+    basis, columns = judged_on(workspace, entry)
+    ids = columns["id"]
+    said = believe(workspace, entry, inputs_of(workspace, entry, ids)).arrays() if ids else {}
+    probs = next(iter(said.values()), np.zeros((0, len(task.labels))))
+    fitted = conformal.fit(probs, targets_of(workspace, task, columns), miss, by_class=by_class)
+    if len(fitted.unknown) == len(fitted.starts) - 1:
+        least = f"{math.ceil(1 / miss) - 1}{' with one label' if by_class else ''}"
+        raise WrongMoment(
+            f"sets that miss {miss:g} of texts are not known yet: {len(ids)} labelled texts of the {basis}, "
+            f"of at least {least}; every batch adds some, or label a test split."
+        )
+    return fitted
+
+
 def predict_tables(
     workspace: Workspace,
     tables: Iterable[Any],
@@ -74,20 +104,22 @@ def predict_tables(
     texts: bool = True,
     every: bool = False,
     least: float = 0.0,
+    sets: Sets | None = None,
 ) -> tuple[Any, Iterator[Any]]:
     """(schema, tables) of predictions for the reader's tables, worked out one at a time when asked for.
 
     Columns: id (the source's, may be null), source (file:line), text if wanted, label (a list for
     multi, of start, end and label for spans; null where the confidence is below ``least``),
-    confidence, p_LABEL of every label if wanted and not spans, calibrated, model. Errors as
-    ``predict``, and InputError for a ``least`` outside 0 to 1.
+    confidence, set (a list, if ``sets`` are given), p_LABEL of every label if wanted and not spans,
+    calibrated, model. Errors as ``predict``, and InputError for a ``least`` outside 0 to 1.
     """
     if not 0 <= least <= 1:
         raise InputError(f"confidence: {least!r} is not allowed; give a number from 0 to 1.")
     number = version_of(workspace, version)
-    schema = _table(predict(workspace, [], number), _NOTHING, texts, every, least).schema
+    schema = _table(predict(workspace, [], number), _NOTHING, texts, every, least, sets).schema
     return schema, (
-        _table(predict(workspace, found["text"].to_pylist(), number), found, texts, every, least) for found in tables
+        _table(predict(workspace, found["text"].to_pylist(), number), found, texts, every, least, sets)
+        for found in tables
     )
 
 
@@ -96,7 +128,7 @@ _LABEL = {"single": pa.string(), "multi": pa.list_(pa.string()), "spans": pa.lis
 _NOTHING = pa.table({name: pa.array([], pa.string()) for name in ("source_id", "place", "text")})
 
 
-def _table(told: Predictions, found: Any, texts: bool, every: bool, least: float) -> Any:
+def _table(told: Predictions, found: Any, texts: bool, every: bool, least: float, sets: Sets | None) -> Any:
     confidence = np.round(told.beliefs.confidence(), DIGITS)
     kind = told.task.kind
     answers: list[Any] = [a if sure else None for a, sure in zip(told.answers(), confidence >= least, strict=True)]
@@ -107,6 +139,10 @@ def _table(told: Predictions, found: Any, texts: bool, every: bool, least: float
         columns["text"] = found["text"]
     columns["label"] = pa.array(answers, _LABEL[kind])
     columns["confidence"] = pa.array(confidence)
+    if sets is not None:
+        held = sets.sets(next(iter(told.beliefs.arrays().values())))
+        labels = [[told.task.labels[k] for k in np.flatnonzero(row)] for row in held]
+        columns["set"] = pa.array(labels, pa.list_(pa.string()))
     if every and kind != "spans":
         probs = next(iter(told.beliefs.arrays().values()))
         columns |= {
