@@ -90,7 +90,7 @@ def test_an_error_stops_the_others(tmp_path):
 
 def test_stopping_early_stops_the_workers():
     results = Processes(1).each(square, [2, 3])
-    assert next(results) == (0, 4)
+    assert next(results) in {(0, 4), (1, 9)}  # both may have ended before the first is asked for
     results.close()
     with pytest.raises(StopIteration):
         next(results)

