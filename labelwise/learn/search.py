@@ -166,6 +166,7 @@ def folds_of(folds: int, examples: Examples, vectors: Array, rng: np.random.Gene
 
 
 def seen_through(vectors: Array, view: Array | None) -> Array:
+    """(n, d) or (n, r) what a view shows of vectors (n, d); None shows them as they are."""
     return vectors if view is None else vectors * view if view.ndim == 1 else vectors @ view
 
 
@@ -175,6 +176,7 @@ def pulled(coef: Array, view: Array | None) -> Array:
 
 
 def vectors_of(examples: Examples) -> Array:
+    """(n, d) the vectors. WrongMoment without examples, InputError for spans and for vectors that lack or are not finite."""
     if len(examples) == 0:
         raise WrongMoment("nothing to learn from: 0 labelled texts; label at least one text, better 50.")
     if examples.task.kind == "spans":

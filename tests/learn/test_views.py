@@ -97,6 +97,24 @@ def test_blocks_that_do_not_add_up_are_refused():
         examples(x, y, 2, blocks=(WIDTH, WIDTH + 1))
 
 
+def test_an_update_keeps_the_view_and_is_the_fit_through_it():
+    x, y = parts(300, 3, (0,))
+    one = examples(x, y, 3, blocks=(WIDTH, WIDTH))
+    first = fit(one.take(np.arange(260)))
+    restored = Linear().restore(first.state())
+    assert np.array_equal(restored.kept.view, first.kept.view)
+    later, cold = fit(one, start=restored), fit(one)
+    assert (first.facts["searched"], later.facts["searched"], cold.facts["searched"]) == (True, False, True)
+    assert later.facts["view"] == first.facts["view"] == cold.facts["view"] == "parts 1:0"
+    assert later.facts["c"] == first.facts["c"]
+    scaled = solve(
+        prepare(x * first.kept.view, np.eye(3)[y], np.ones(300), "softmax"), later.facts["c"], [], 1e-8, "float64"
+    )
+    literal = probabilities(*scaled, x * first.kept.view, "softmax")
+    np.testing.assert_allclose(later.believe(x).probs, literal, atol=1e-3)
+    assert len(later.held_out) == 300
+
+
 def test_random_texts_decide_where_there_are_enough():
     first, y = parts(240, 3, (0,))
     second, truth = parts(60, 3, (1,), seed=5)
