@@ -176,7 +176,7 @@ def pulled(coef: Array, view: Array | None) -> Array:
 
 
 def vectors_of(examples: Examples) -> Array:
-    """(n, d) the vectors. WrongMoment without examples, InputError for spans and for vectors that lack or are not finite."""
+    """(n, d) the vectors. WrongMoment without examples, InputError for spans, without vectors and for infinite ones."""
     if len(examples) == 0:
         raise WrongMoment("nothing to learn from: 0 labelled texts; label at least one text, better 50.")
     if examples.task.kind == "spans":
